@@ -1,0 +1,154 @@
+"""What all FCN families have in common: the base class, the tail, the input contract, the score layer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Tail:
+    """How `scores` (N, C, h, w) become full-size logits (N, C, H, W): the last upsampling.
+
+    Source coordinate of output row y, columns alike:
+    ``half_pixel`` (y + 1/2) h/H - 1/2; ``align_corners`` y (h - 1)/(H - 1);
+    ``deconv`` (y + offset + 1/2)/stride - 1, a bilinear transposed convolution of kernel 2 * stride cropped at offset;
+    ``none``: the scores are at least full size, rows and columns beyond the frame are surplus.
+    """
+
+    kind: Literal["half_pixel", "align_corners", "deconv", "none"]
+    stride: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """What the network was trained on: x = (frame * scale - mean) / std, frames 0 to 255, channels in `color` order."""
+
+    color: Literal["rgb", "bgr"]
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET = InputContract("rgb", 1 / 255, IMAGENET_MEAN, IMAGENET_STD)
+
+
+class ScoreConv(nn.Conv2d):
+    """1x1 convolution to class scores. It keeps its own dtype in a half network: scores are sums worth float32."""
+
+    def __init__(self, in_channels: int, classes: int, input_scale: float = 1.0):
+        super().__init__(in_channels, classes, 1)
+        self.input_scale = input_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
+        return super().forward(x if self.input_scale == 1 else x * self.input_scale)
+
+
+class ScoreDeconv(nn.ConvTranspose2d):
+    """Transposed convolution over class scores: upsampling, bilinear unless it was trained."""
+
+
+class Fcn(nn.Module, ABC):
+    """One family of FCN checkpoints: facts, recognition, layers and forward pass, keys named as upstream names them.
+
+    Class attributes are the facts; constructors default to the upstream's sizes; `from_state` reads them from weights.
+    """
+
+    family: ClassVar[str]
+    source: ClassVar[str]
+    variants: ClassVar[tuple[str, ...]]
+    contracts: ClassVar[tuple[InputContract, ...]]  # several, of different scale, where the weights cannot tell
+    default_classes: ClassVar[Mapping[int, str]] = {21: "voc"}  # class count -> name of a list in class_names.py
+    min_size: ClassVar[int] = 1  # smallest legal height and width
+    multiple: ClassVar[int] = 1  # heights and widths are padded to this multiple
+    homogeneous: ClassVar[bool] = False  # only conv, ReLU, max-pooling up to the score layers: scales by powers of 2
+
+    variant: str
+    classes: int
+    tail: Tail
+
+    @classmethod
+    @abstractmethod
+    def matches(cls, state: State) -> bool:
+        """Whether the keys and shapes of a state dict are this family's."""
+
+    @classmethod
+    def canonical(cls, state: State) -> State:
+        """The state dict with aliases resolved and dead keys dropped: exactly this module's keys."""
+        return state
+
+    @classmethod
+    def variants_of(cls, state: State) -> tuple[str, ...]:
+        """The variants that the keys admit; one where they decide."""
+        return cls.variants
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: State, variant: str) -> Fcn:
+        """A module of the widths and class count found in a canonical state dict; weights are not loaded."""
+
+    @abstractmethod
+    def scores(self, x: Tensor) -> Tensor:
+        """Normalised pictures (N, 3, H, W) to the logits before the last upsampling (N, C, h, w)."""
+
+    def upsample(self, scores: Tensor, height: int, width: int) -> Tensor:
+        """The upstream's own last step: scores (N, C, h, w) to logits (N, C, height, width)."""
+        align = self.tail.kind == "align_corners"
+        return F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=align)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised pictures (N, 3, H, W) to full-size logits (N, C, H, W), as upstream computes them."""
+        height, width = x.shape[-2:]
+        return self.upsample(self.scores(pad_to_multiple(x, self.multiple)), height, width)
+
+    @property
+    def last_deconv(self) -> ScoreDeconv | None:
+        """The transposed convolution that is the last step, where the family has one."""
+        return None
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Pad x (N, C, H, W) with zeros below and to the right until height and width are multiples."""
+    if multiple == 1:
+        return x
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple))
+
+
+def bilinear_kernel(size: int) -> Tensor:
+    """The (size, size) kernel of bilinear upsampling by size / 2 (Long et al. 2015; torchfcn get_upsampling_weight)."""
+    ramp = 1 - (torch.arange(size, dtype=torch.float64) - (size - 1) / 2).abs() / (size / 2)
+    return torch.outer(ramp, ramp).float()
+
+
+def bilinear_deconv(classes: int, stride: int) -> ScoreDeconv:
+    """A dense transposed convolution that upsamples each class on its own, as the Caffe-style networks hold it."""
+    deconv = ScoreDeconv(classes, classes, 2 * stride, stride, bias=False)
+    with torch.no_grad():
+        deconv.weight.copy_(diagonal(bilinear_kernel(2 * stride), classes))
+    return deconv
+
+
+def diagonal(kernel: Tensor, classes: int) -> Tensor:
+    """The (classes, classes, k, k) weight that applies one (k, k) kernel to each class on its own."""
+    weight = kernel.new_zeros(classes, classes, *kernel.shape)
+    weight[range(classes), range(classes)] = kernel
+    return weight
+
+
+def crop_like(x: Tensor, offset: int, like: Tensor) -> Tensor:
+    """Cut x (N, C, H, W) from (offset, offset) to the height and width of `like`."""
+    height, width = like.shape[-2:]
+    return x[:, :, offset : offset + height, offset : offset + width]

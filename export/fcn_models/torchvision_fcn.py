@@ -1,0 +1,46 @@
+"""torchvision's fcn_resnet50 and fcn_resnet101 (models/segmentation/fcn.py), and ResNet-18/34 forks of the same layout."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .base import IMAGENET, Fcn, State, Tail
+from .conv_head import conv_head
+from .resnet import LAYERS, ResNetPlan, resnet_layers
+
+RESNET50 = ResNetPlan.standard((3, 4, 6, 3), bottleneck=True)
+
+
+class TorchvisionFcn(Fcn):
+    """Dilated ResNet of output stride 8 (ResNet-18/34: stride 32, as BasicBlock has no dilation) and a conv head."""
+
+    family = "torchvision"
+    source = "pytorch/vision"
+    variants = ("fcn",)
+    contracts = (IMAGENET,)
+    tail = Tail("half_pixel")
+
+    def __init__(self, variant: str = "fcn", plan: ResNetPlan = RESNET50, hidden: int = 512, classes: int = 21):
+        super().__init__()
+        self.variant, self.classes = variant, classes
+        self.backbone = nn.Sequential()
+        for name, layer in resnet_layers(plan, dilated=plan.bottleneck).items():
+            self.backbone.add_module(name, layer)
+        self.classifier = conv_head(plan.stages[-1].out, hidden, classes)
+
+    @classmethod
+    def matches(cls, state: State) -> bool:
+        return {"backbone.conv1.weight", "classifier.0.weight", "classifier.4.weight"} <= state.keys()
+
+    @classmethod
+    def canonical(cls, state: State) -> State:
+        dead = ("aux_classifier.", "backbone.fc.")
+        return {key: value for key, value in state.items() if not key.startswith(dead)}
+
+    @classmethod
+    def from_state(cls, state: State, variant: str) -> TorchvisionFcn:
+        plan = ResNetPlan.from_state(state, ["backbone.conv1.weight"], [f"backbone.{layer}" for layer in LAYERS])
+        return cls(variant, plan, state["classifier.0.weight"].shape[0], state["classifier.4.weight"].shape[0])
+
+    def scores(self, x: Tensor) -> Tensor:
+        return self.classifier(self.backbone(x))

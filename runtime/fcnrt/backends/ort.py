@@ -1,0 +1,221 @@
+"""ONNX Runtime: on the CPU up to `scores`, where our own tail takes over; on CUDA the whole graph."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import BackendError, MissingDependency, ModelFileError
+from ..host_ops import LabelUpsampler, argmax_labels
+from ..spec import ModelSpec
+from .base import Backend, Frames, Labels, Scores
+
+MAX_SHAPES = 8  # frame shapes whose buffers are kept
+
+
+class OrtBackend(Backend):
+    """An exported ONNX file in ONNX Runtime.
+
+    Args:
+        path: the file.
+        device: "auto" (CUDA where ONNX Runtime and the machine have it, else the CPU), "cpu", "cuda" or "cuda:N".
+        threads: ONNX Runtime's intra-op threads on the CPU; None leaves it to ONNX Runtime (all cores).
+        color: channel order of the frames; None for the file's own.
+
+    Raises:
+        ModelFileError: the file is damaged, foreign or newer.
+        MissingDependency: onnx or onnxruntime is not installed.
+        BackendError: the device is not to be had, or ONNX Runtime refuses the file.
+    """
+
+    def __init__(self, path: Path, device: str, threads: int | None, color: Literal["rgb", "bgr"] | None):
+        onnx, self._ort = _packages()
+        model = _load(onnx, path)
+        self.spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, str(path))
+        _check_contract(model, path)
+        self.fixed_shape = _fixed_shape(model)
+        self.device = _choose_device(self._ort, device)
+        if color not in (None, self.spec.color):
+            _swap_channels(onnx, model)
+        _show_scores(model, cut=self.device == "cpu")
+        self._session: Any = self._open_session(model, path, threads)
+        self._plans: OrderedDict[tuple[int, ...], _HostTail] = OrderedDict()
+
+    def labels(self, frames: Frames, out: Labels) -> None:
+        if self.device == "cpu":
+            scores = self.scores(frames)
+            self._tail_for(frames, scores)(scores, out)
+        else:
+            self._run(frames, "labels", out)
+
+    def scores(self, frames: Frames) -> Scores:
+        tail = self._plans.get(frames.shape)
+        if tail is not None:
+            self._run(frames, "scores", tail.scores)
+            return tail.scores
+        with _engine_errors(f"on frames of shape {frames.shape}"):
+            scores: Scores = self._session.run(["scores"], {"frames": frames})[0]
+        return scores
+
+    def close(self) -> None:
+        self._session = None
+        self._plans.clear()
+
+    def _tail_for(self, frames: Frames, scores: Scores) -> _HostTail:
+        """The tail for these shapes; the first scores of a shape become the buffer of those that follow."""
+        tail = self._plans.pop(frames.shape, None) or _HostTail(self.spec, scores, frames.shape[1:3])
+        self._plans[frames.shape] = tail
+        if len(self._plans) > MAX_SHAPES:
+            self._plans.popitem(last=False)
+        return tail
+
+    def _run(self, frames: Frames, output: str, out: Labels | Scores) -> None:
+        """Run on bound memory: nothing is copied on the CPU, only frames and output where the device is another."""
+        binding = self._session.io_binding()
+        binding.bind_input("frames", "cpu", 0, frames.dtype.type, frames.shape, frames.ctypes.data)
+        binding.bind_output(output, "cpu", 0, out.dtype.type, out.shape, out.ctypes.data)
+        with _engine_errors(f"on frames of shape {frames.shape}"):
+            self._session.run_with_iobinding(binding)
+
+    def _open_session(self, model: Any, path: Path, threads: int | None) -> Any:
+        options = self._ort.SessionOptions()
+        options.log_severity_level = 3  # errors reach the caller as exceptions; warnings are not for users
+        options.intra_op_num_threads = threads or 0
+        with _engine_errors(f"cannot load {path}"):
+            return self._ort.InferenceSession(model.SerializeToString(), options, providers=_providers(self.device))
+
+
+class _HostTail:
+    """Scores to labels on the CPU for one shape of frames, and the buffer that the scores lie in."""
+
+    def __init__(self, spec: ModelSpec, scores: Scores, frame_size: tuple[int, ...]):
+        height, width = frame_size
+        self.scores = scores
+        self._frame_size = height, width
+        self._upsampler = None
+        if spec.tail.kind != "none":
+            self._upsampler = LabelUpsampler(spec.tail, scores.shape, (height, width))  # type: ignore[arg-type]
+
+    def __call__(self, scores: Scores, out: Labels) -> None:
+        if self._upsampler is not None:
+            self._upsampler(scores, out)
+        else:
+            height, width = self._frame_size
+            argmax_labels(scores[:, :, :height, :width], out)
+
+
+def _packages() -> tuple[Any, Any]:
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependency(f".onnx models need {error.name}; pip install 'fcnrt[ort]'") from error
+    onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(3)
+    return onnx, onnxruntime
+
+
+def _load(onnx: Any, path: Path) -> Any:
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise ModelFileError(f"{path}: damaged or not an ONNX file; export or copy it again") from error
+    if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in model.graph.initializer):
+        raise ModelFileError(f"{path}: its weights lie in another file; expected one self-contained file, export again")
+    return model
+
+
+def _check_contract(model: Any, path: Path) -> None:
+    inputs, outputs = ([value.name for value in values] for values in (model.graph.input, model.graph.output))
+    inner = {name for node in model.graph.node for name in node.output}
+    if inputs != ["frames"] or outputs != ["labels"] or "scores" not in inner:
+        raise ModelFileError(
+            f"{path}: expected input `frames`, output `labels` and inner tensor `scores`, "
+            f"got {inputs} and {outputs}; export the checkpoint again"
+        )
+
+
+def _fixed_shape(model: Any) -> tuple[int | None, int | None, int | None]:
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    batch, height, width = (dim.dim_value or None for dim in dims[:3])
+    return batch, height, width
+
+
+def _choose_device(ort: Any, device: str) -> str:
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
+        raise BackendError(f"device {device!r}: expected auto, cpu, cuda or cuda:N")
+    if kind == "cpu":
+        return "cpu"
+    missing = _why_no_cuda(ort)
+    if not missing:
+        return f"cuda:{index or 0}"
+    if kind == "auto":
+        return "cpu"
+    raise BackendError(f"device {device!r}: {missing}; use device='cpu'")
+
+
+def _why_no_cuda(ort: Any) -> str:
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return "this onnxruntime has no CUDA provider (pip install onnxruntime-gpu)"
+    try:  # asking the driver ourselves spares the user ONNX Runtime's noise where there is none
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver on this machine"
+    status = driver.cuInit(0)
+    return f"the NVIDIA driver reports error {status}" if status else ""
+
+
+def _providers(device: str) -> list[Any]:
+    kind, _, index = device.partition(":")
+    return [("CUDAExecutionProvider", {"device_id": index})] if kind == "cuda" else ["CPUExecutionProvider"]
+
+
+def _swap_channels(onnx: Any, model: Any) -> None:
+    """Reverse the channels behind the first Transpose, where that moves three planes instead of every pixel."""
+    position, transpose = next(
+        (index, node) for index, node in enumerate(model.graph.node) if node.op_type == "Transpose"
+    )
+    planes = f"{transpose.output[0]}_as_given"
+    swap = onnx.helper.make_node("Gather", [planes, "reversed_channels"], [transpose.output[0]], axis=1)
+    transpose.output[0] = planes
+    model.graph.node.insert(position + 1, swap)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 1, 0]), "reversed_channels"))
+
+
+def _show_scores(model: Any, cut: bool) -> None:
+    """Make `scores` an output: the only one, with all behind it removed, or beside `labels`."""
+    graph = model.graph
+    graph.output.append(next(value for value in graph.value_info if value.name == "scores"))
+    if cut:
+        kept = _needed_for(graph, "scores")
+        del graph.node[:]
+        graph.node.extend(kept)
+        del graph.output[0]
+
+
+def _needed_for(graph: Any, tensor: str) -> list[Any]:
+    """The nodes that a tensor depends on, in order (ONNX keeps nodes sorted)."""
+    wanted, kept = {tensor}, []
+    for node in reversed(graph.node):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            kept.append(node)
+    return kept[::-1]
+
+
+@contextlib.contextmanager
+def _engine_errors(doing: str) -> Iterator[None]:
+    """ONNX Runtime's exceptions, which have no common base but RuntimeError-like names, as one of ours."""
+    try:
+        yield
+    except Exception as error:
+        raise BackendError(f"ONNX Runtime failed {doing}: {str(error).strip().splitlines()[0]}") from error

@@ -1,0 +1,154 @@
+"""What a model file says of itself: the `fcn.*` metadata, parsed and validated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from .errors import ModelFileError
+
+FORMAT = 1  # the newest format of the metadata that this version reads
+TailKind = Literal["half_pixel", "align_corners", "deconv", "none"]
+
+
+@dataclass(frozen=True)
+class Tail:
+    """How `scores` (N, C, h, w) become full-size logits (N, C, H, W): the last upsampling of the network.
+
+    Source coordinate of output row y (columns alike), samples outside [0, h-1] taken from the border:
+
+    - ``half_pixel``     (y + 1/2) * h / H - 1/2                 (torch: align_corners=False)
+    - ``align_corners``  y * (h - 1) / (H - 1), 0 when H is 1    (torch: align_corners=True)
+    - ``deconv``         (y + offset + 1/2) / stride - 1         (bilinear transposed convolution, kernel 2 * stride,
+      cropped at `offset`; its zero border scales all classes alike, so the labels are the border's)
+    - ``none``           the scores are full size already; rows and columns beyond the frame are surplus
+    """
+
+    kind: TailKind
+    stride: int = 0
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The facts of a model file.
+
+    A network was trained on x = (frame * scale - mean) / std, with frames 0 to 255; mean and std are in the channel
+    order of `color`. All of that is inside the graph already: frames go in as they are.
+    """
+
+    family: str
+    variant: str
+    classes: tuple[str, ...]
+    palette: str | tuple[tuple[int, int, int], ...]
+    color: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    scale: float
+    precision: Literal["fp32", "fp16"]
+    tail: Tail
+    min_size: int
+    checkpoint_sha256: str
+    tool: str
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], source: str) -> ModelSpec:
+        """Parse `fcn.*` properties.
+
+        Args:
+            metadata: an ONNX file's metadata_props; other keys are ignored.
+            source: the file's name, for messages.
+
+        Raises:
+            ModelFileError: there are none, one is missing or invalid, or the format is newer than this version.
+        """
+        facts = {key[4:]: _json(key, value, source) for key, value in metadata.items() if key.startswith("fcn.")}
+        if "format" not in facts:
+            raise ModelFileError(
+                f"{source}: no fcn.* metadata; expected a file made by export/to_onnx.py, "
+                "export the checkpoint again with it"
+            )
+        _check_format(facts["format"], source)
+        try:
+            return cls(**{name: parse(facts[name]) for name, parse in _PARSERS.items()})
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise ModelFileError(f"{source}: invalid fcn.* metadata ({what}); export the checkpoint again") from error
+
+
+def _json(key: str, value: str, source: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ModelFileError(f"{source}: {key} is not JSON ({error}); export the checkpoint again") from error
+
+
+def _check_format(number: Any, source: str) -> None:
+    if not isinstance(number, int) or number < 1:
+        raise ModelFileError(f"{source}: fcn.format is {number!r}, expected {FORMAT}; export the checkpoint again")
+    if number > FORMAT:
+        raise ModelFileError(
+            f"{source}: fcn.format is {number}, this fcnrt reads up to {FORMAT}; upgrade fcnrt, or export with its version"
+        )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {value!r}")
+    return value
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise TypeError(f"expected class names, got {value!r}")
+    return tuple(_text(name) for name in value)
+
+
+def _palette(value: Any) -> str | tuple[tuple[int, int, int], ...]:
+    if isinstance(value, str):
+        return value
+    colours = tuple((int(red), int(green), int(blue)) for red, green, blue in value)
+    if not all(0 <= channel <= 255 for colour in colours for channel in colour):
+        raise ValueError("palette values outside 0 to 255")
+    return colours
+
+
+def _one_of(*choices: str) -> Any:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
+        return str(value)
+
+    return parse
+
+
+def _triple(value: Any) -> tuple[float, float, float]:
+    first, second, third = (float(number) for number in value)
+    return first, second, third
+
+
+def _tail(value: Any) -> Tail:
+    kind = _one_of(*get_args(TailKind))(value["kind"])
+    tail = Tail(kind, int(value["stride"]), int(value["offset"]))
+    if tail.kind == "deconv" and (tail.stride < 1 or tail.offset < 0):
+        raise ValueError(f"a deconv tail of stride {tail.stride} and offset {tail.offset}")
+    return tail
+
+
+_PARSERS: dict[str, Any] = {
+    "family": _text,
+    "variant": _text,
+    "classes": _names,
+    "palette": _palette,
+    "color": _one_of("rgb", "bgr"),
+    "mean": _triple,
+    "std": _triple,
+    "scale": float,
+    "precision": _one_of("fp32", "fp16"),
+    "tail": _tail,
+    "min_size": int,
+    "checkpoint_sha256": _text,
+    "tool": _text,
+}
