@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,17 +73,23 @@ def fetch_torchvision(name: str) -> Checkpoint:
     Raises:
         ExportError: they are not in torch's cache and cannot be downloaded.
     """
+    weights = torchvision_weights(name)
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    if not cached.exists():
+        try:
+            weights.get_state_dict(progress=True, check_hash=True)
+        except (OSError, RuntimeError) as error:
+            raise ExportError(
+                f"{name}: cannot download {weights.url} ({error}); put the file at {cached} or name a checkpoint file"
+            ) from error
+    return load_checkpoint(cached)
+
+
+def torchvision_weights(name: str) -> Any:
+    """torchvision's entry for the published weights of a model."""
     from torchvision.models import get_model_weights
 
-    weights = next(iter(get_model_weights(name)))
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
-    try:
-        weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise ExportError(
-            f"{name}: cannot download {weights.url} ({error}); put the file at {cached} or name a checkpoint file"
-        ) from error
-    return load_checkpoint(cached)
+    return next(iter(get_model_weights(name)))
 
 
 def _read(path: Path, trust_pickle: bool) -> tuple[Any, str]:
@@ -90,7 +97,8 @@ def _read(path: Path, trust_pickle: bool) -> tuple[Any, str]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path), ""
     try:
-        with torch.serialization.safe_globals(HARMLESS):
+        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on sparse tensors and old formats
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)), ""
     except pickle.UnpicklingError as error:
         if "Unsupported global" not in str(error) and "Unsupported class" not in str(error):
@@ -168,14 +176,10 @@ def _checked_tensor(key: str, value: Tensor, path: Path) -> Tensor:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: Any) -> str:
     digest = hashlib.sha256()
-    for block in iter(lambda: file.read(1 << 20), b""):
-        digest.update(block)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 

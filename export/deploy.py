@@ -18,14 +18,15 @@ class DeployedFcn(nn.Module):
 
     Args:
         net: the network, already rewritten by `deploy`.
-        tail: how its scores become labels.
-        contract: the input it was trained on, scale known, channels in the order that frames have.
+        last_step: a trained upsampling that belongs to the scores, or None.
+        tail: how the scores become labels.
+        contract: the input it was trained on, channels in the order that frames have.
         gain: power of two that the normalised input is multiplied by.
     """
 
-    def __init__(self, net: Fcn, tail: Tail, contract: InputContract, gain: float):
+    def __init__(self, net: Fcn, last_step: nn.Module | None, tail: Tail, contract: InputContract, gain: float):
         super().__init__()
-        self.net, self.tail = net, tail
+        self.net, self.last_step, self.tail = net, last_step, tail
         mean = torch.tensor(contract.mean, dtype=torch.float64) / contract.scale
         factor = gain * contract.scale / torch.tensor(contract.std, dtype=torch.float64)
         self.register_buffer("mean", mean.float().view(3, 1, 1))
@@ -35,10 +36,9 @@ class DeployedFcn(nn.Module):
         height, width = frames.shape[1:3]
         x = pad_to_multiple(self._normalise(frames), self.net.multiple)
         scores = self.net.scores(x)
-        if self.tail.kind == "none":
-            scores = self.net.upsample(scores, *x.shape[-2:])
-        logits = _sample(scores, self.tail, height, width)
-        return logits.argmax(1)[:, :height, :width].to(torch.uint8), scores
+        if self.last_step is not None:
+            scores = self.last_step(scores)
+        return _labels(scores, self.tail, height, width).to(torch.uint8), scores
 
     def _normalise(self, frames: Tensor) -> Tensor:
         x = frames.float().permute(0, 3, 1, 2)  # cast first, TensorRT transposes no uint8; (N, 3, H, W)
@@ -58,7 +58,7 @@ def deploy(net: Fcn, contract: InputContract, color: str, half: bool) -> Deploye
         half: half-precision body; normalisation, score layers and everything after them stay float32.
     """
     net.eval().requires_grad_(False)
-    tail = exact_tail(net)
+    last_step, tail = exact_tail(net)
     fold_batchnorm(net)
     fold_score_scales(net)
     group_diagonal_deconvs(net)
@@ -66,13 +66,15 @@ def deploy(net: Fcn, contract: InputContract, color: str, half: bool) -> Deploye
     gain = HALF_GAIN if half and net.homogeneous and contract.scale == 1 else 1.0
     if half:
         halve_body(net, gain)
-    return DeployedFcn(net, tail, contract, gain).eval()
+    return DeployedFcn(net, last_step, tail, contract, gain).eval()
 
 
-def exact_tail(net: Fcn) -> Tail:
-    """The family's tail if it is bilinear sampling, else `none`: a trained deconvolution stays in the graph."""
+def exact_tail(net: Fcn) -> tuple[nn.Module | None, Tail]:
+    """The family's bilinear tail; or, where the last deconvolution was trained, that one and a tail that only crops."""
     deconv = net.last_deconv
-    return net.tail if deconv is None or is_bilinear(deconv) else Tail("none")
+    if deconv is None or is_bilinear(deconv):
+        return None, net.tail
+    return SubpixelDeconv(deconv), Tail("none", offset=net.tail.offset)
 
 
 def is_bilinear(deconv: ScoreDeconv) -> bool:
@@ -83,6 +85,28 @@ def is_bilinear(deconv: ScoreDeconv) -> bool:
     # equal biases move no argmax; unequal ones would, at the zero-extended border
     level = deconv.bias is None or bool((deconv.bias == deconv.bias[0]).all())
     return level and torch.equal(deconv.weight, kernel)
+
+
+class SubpixelDeconv(nn.Module):
+    """A transposed convolution of kernel 2 * stride, uncropped, as a 2x2 convolution and a pixel shuffle.
+
+    The same sums in another order (Shi et al. 2016, arXiv:1609.07009), and one matrix product instead of scattered
+    additions: more than twice as fast in ONNX Runtime on a CPU.
+    """
+
+    def __init__(self, deconv: ScoreDeconv):
+        super().__init__()
+        self.stride = deconv.stride[0]
+        channels, classes = deconv.weight.shape[:2]
+        # a block of output rows takes the sample above it through the kernel's second half, its own through the first
+        halves = deconv.weight.view(channels, classes, 2, self.stride, 2, self.stride).flip(2, 4)
+        phases = halves.permute(1, 3, 5, 0, 2, 4)  # (classes, row phase, column phase, channels, 2, 2)
+        self.weight = nn.Parameter(phases.reshape(-1, channels, 2, 2), requires_grad=False)
+        bias = torch.zeros(classes) if deconv.bias is None else deconv.bias
+        self.bias = nn.Parameter(bias.repeat_interleave(self.stride**2), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(F.conv2d(x, self.weight, self.bias, padding=1), self.stride)
 
 
 def fold_batchnorm(net: nn.Module) -> None:
@@ -166,14 +190,17 @@ def _is_diagonal(weight: Tensor) -> bool:
     return not weight[off].any()
 
 
-def _sample(scores: Tensor, tail: Tail, height: int, width: int) -> Tensor:
-    """Bilinear sampling of scores (N, C, h, w) by the tail's rule: logits that cover (height, width)."""
+def _labels(scores: Tensor, tail: Tail, height: int, width: int) -> Tensor:
+    """Bilinear sampling of scores (N, C, h, w) by the tail's rule, and argmax: (N, height, width)."""
     if tail.kind == "none":
-        return scores
+        return _window(scores.argmax(1), tail.offset, height, width)
     if tail.kind == "deconv":
         # (y + o + 1/2)/s - 1 is half-pixel sampling of row y + o - s/2
         logits = F.interpolate(scores, scale_factor=float(tail.stride), mode="bilinear", align_corners=False)
-        first = tail.offset - tail.stride // 2
-        return logits[:, :, first : first + height, first : first + width]
+        return _window(logits, tail.offset - tail.stride // 2, height, width).argmax(1)
     align = tail.kind == "align_corners"
-    return F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=align)
+    return F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=align).argmax(1)
+
+
+def _window(x: Tensor, offset: int, height: int, width: int) -> Tensor:
+    return x[..., offset : offset + height, offset : offset + width]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import pickle
 import types
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,22 @@ def load_module_pickle(path: Path) -> tuple[dict[str, torch.Tensor], str]:
     Raises:
         ExportError: the pickle names a class that is not admitted, or holds no module.
     """
-    gate = types.SimpleNamespace(Unpickler=_Unpickler, load=lambda file, **_: _Unpickler(file).load())
-    root = torch.load(path, map_location="cpu", weights_only=False, pickle_module=gate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch misses the source code of the classes, which is not wanted
+        root = torch.load(path, map_location="cpu", weights_only=False, pickle_module=_pickle_module())
     if not isinstance(root, Shell):
         raise ExportError("holds no module and no weights")
     while type(root).__name__ in ("DataParallel", "DistributedDataParallel"):
         root = root._modules["module"]  # type: ignore[attr-defined]
     return dict(_walk(root, "")), type(root).__name__
+
+
+def _pickle_module() -> types.ModuleType:
+    """What torch.load wants in place of `pickle`: our unpickler under the names it looks up."""
+    module = types.ModuleType("restricted_pickle")
+    module.Unpickler = _Unpickler  # type: ignore[attr-defined]
+    module.load = lambda file, **_: _Unpickler(file).load()  # type: ignore[attr-defined]
+    return module
 
 
 def _walk(shell: Any, prefix: str) -> Any:

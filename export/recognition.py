@@ -14,11 +14,11 @@ from fcn_models import FAMILIES, Fcn, InputContract, State
 # Networks that look like ours and are not; the keys that tell them, and why they are refused.
 LOOKALIKES = {
     ("conv_block1.0.weight", "classifier.6.weight"): (
-        "an FCN of meetps/pytorch-semseg: its revisions upsample with nearest, bilinear or learned kernels and normalise "
-        "in four ways, and the checkpoint tells neither; re-save the weights in torchvision's or torchfcn's layout"
+        "an FCN of meetps/pytorch-semseg: its revisions upsample in three ways and normalise in four, "
+        "and the checkpoint tells neither; re-save the weights in torchfcn's layout"
     ),
     ("backbone.conv1.weight", "classifier.0.convs.0.0.weight"): "a DeepLabV3, not an FCN",
-    ("jpu.conv5.0.weight", "head.block.0.weight"): "a Tramac FCN with joint pyramid upsampling, which is no plain FCN",
+    ("jpu.conv5.0.weight", "head.block.0.weight"): "a Tramac FCN with joint pyramid upsampling, not a plain FCN",
 }
 
 
@@ -85,17 +85,16 @@ def build(checkpoint: Checkpoint, family: type[Fcn], variant: str) -> Fcn:
 
 
 def _family(checkpoint: Checkpoint, name: str | None) -> type[Fcn]:
-    matching = [family for family in FAMILIES if family.matches(checkpoint.state)]
-    if name is not None and name not in {family.family for family in FAMILIES}:
-        raise ExportError(f"--family {name}: expected one of {', '.join(family.family for family in FAMILIES)}")
-    if name is not None:
-        matching = [family for family in matching if family.family == name]
-    if matching:
-        return matching[0]
     for keys, reason in LOOKALIKES.items():
         if checkpoint.state.keys() >= set(keys):
             raise ExportError(f"{checkpoint.path}: this is {reason}")
-    raise ExportError(_unknown(checkpoint, [family for family in FAMILIES if name in (None, family.family)]))
+    candidates = [family for family in FAMILIES if name in (None, family.family)]
+    if not candidates:
+        raise ExportError(f"--family {name}: expected one of {', '.join(family.family for family in FAMILIES)}")
+    for family in candidates:
+        if family.matches(checkpoint.state):
+            return family
+    raise ExportError(_unknown(checkpoint, candidates))
 
 
 def _variant_from_hints(checkpoint: Checkpoint, family: type[Fcn], admitted: tuple[str, ...]) -> str:

@@ -21,7 +21,7 @@ class Tail:
     Source coordinate of output row y, columns alike:
     ``half_pixel`` (y + 1/2) h/H - 1/2; ``align_corners`` y (h - 1)/(H - 1);
     ``deconv`` (y + offset + 1/2)/stride - 1, a bilinear transposed convolution of kernel 2 * stride cropped at offset;
-    ``none``: the scores are at least full size, rows and columns beyond the frame are surplus.
+    ``none``: the scores are full size, the frame begins at row and column `offset`, the rest is surplus.
     """
 
     kind: Literal["half_pixel", "align_corners", "deconv", "none"]

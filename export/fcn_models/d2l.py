@@ -1,4 +1,4 @@
-"""The FCN of 'Dive into Deep Learning' (chapter_computer-vision/fcn): ResNet-18, 1x1 scores, one transposed convolution."""
+"""The FCN of 'Dive into Deep Learning' (chapter_computer-vision/fcn): ResNet-18 and one transposed convolution."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class PochihFcn(Fcn):
     source = "pochih/FCN-pytorch"
     variants = ("fcn32s", "fcn16s", "fcn8s", "fcns")
     contracts = (InputContract("bgr", 1 / 255, (103.939 / 255, 116.779 / 255, 123.68 / 255)),)
-    default_classes = {20: "cityscapes-unlabelled-first"}  # noqa: RUF012
+    default_classes = {20: "cityscapes-unlabelled-first"}
     multiple = 32
     tail = Tail("none")
 

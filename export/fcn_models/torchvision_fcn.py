@@ -1,4 +1,4 @@
-"""torchvision's fcn_resnet50 and fcn_resnet101 (models/segmentation/fcn.py), and ResNet-18/34 forks of the same layout."""
+"""torchvision's fcn_resnet50 and 101 (models/segmentation/fcn.py), and ResNet-18/34 forks of the same layout."""
 
 from __future__ import annotations
 

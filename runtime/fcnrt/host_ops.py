@@ -31,7 +31,9 @@ Array: TypeAlias = npt.NDArray[Any]
 
 # Elements that one numpy call works on: enough to hide the cost of the call, few enough to stay in cache.
 _ARGMAX_CHUNK = 1 << 16
-_TILES_CHUNK = 1 << 17
+# In tiles, also the largest product (times 4) that OpenBLAS leaves to the calling thread. Its workers would wait
+# for cores that the engine's threads still hold: on a busy machine, tens of milliseconds for half of one.
+_TILES_CHUNK = 1 << 16
 
 
 def argmax_labels(scores_nchw: Array, out: Array) -> None:
@@ -61,9 +63,7 @@ class LabelUpsampler:
     own size. An instance serves one thread at a time.
     """
 
-    def __init__(
-        self, tail: Tail, scores_shape: tuple[int, int, int, int], frame_size: tuple[int, int]
-    ) -> None:
+    def __init__(self, tail: Tail, scores_shape: tuple[int, int, int, int], frame_size: tuple[int, int]) -> None:
         """Lay out the tiles.
 
         Args:
@@ -81,7 +81,7 @@ class LabelUpsampler:
         self._cols = _tiles_along(source_coordinates(tail, width, frame_size[1]), width)
         self._tile_shape = self._rows.offsets.size, self._cols.offsets.size
         self._basis = _bilinear_basis(self._rows.offsets, self._cols.offsets)
-        self._tiles_per_pass = max(1, _TILES_CHUNK // max(self._basis.shape[1], 4 * classes))
+        self._tiles_per_pass = max(1, _TILES_CHUNK // max(self._basis.shape[1], classes))
         self._coarse = np.empty((height, width), label_dtype(classes))
         # Tiles cut by the frame's edge are written whole: the canvas is the frame and a margin for them.
         canvas_shape = self._rows.canvas_sample.size, self._cols.canvas_sample.size

@@ -38,7 +38,7 @@ def normalise(
     """
     frames = frames_nhwc[..., ::-1] if swap_channels else frames_nhwc
     normalised: Array = (frames * np.float64(scale) - np.asarray(mean)) / np.asarray(std)
-    return normalised.transpose(0, 3, 1, 2)  # (N, 3, H, W)
+    return np.moveaxis(normalised, -1, 1)  # (N, 3, H, W)
 
 
 def source_coordinates(tail: Tail, samples: int, pixels: int) -> Array:
@@ -80,11 +80,12 @@ def upsample(scores_nchw: Array, height: int, width: int, tail: Tail) -> Array:
             (Long, Shelhamer and Darrell 2015 for the network, model files' `tail` for the geometry).
 
     Returns:
-        float64 (N, C, height, width); the scores themselves where `tail.kind` is ``none``.
+        float64 (N, C, height, width); cut out of the scores where `tail.kind` is ``none``.
     """
     scores = np.asarray(scores_nchw, np.float64)
     if tail.kind == "none":
-        return scores
+        rows, cols = (slice(tail.offset, tail.offset + size) for size in (height, width))
+        return scores[:, :, rows, cols]
     stretched = _interpolate(scores, source_coordinates(tail, scores.shape[2], height), axis=2)
     return _interpolate(stretched, source_coordinates(tail, scores.shape[3], width), axis=3)
 

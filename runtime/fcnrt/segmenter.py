@@ -174,7 +174,9 @@ class Segmenter:
         """Checked frames as a C-contiguous batch (N, H, W, 3)."""
         if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
             kind = f"{frames.dtype} array" if isinstance(frames, np.ndarray) else type(frames).__name__
-            raise FrameError(f"frames: expected a uint8 numpy array, got {kind}; convert with np.asarray(..., np.uint8)")
+            raise FrameError(
+                f"frames: expected a uint8 numpy array, got {kind}; convert with np.asarray(..., np.uint8)"
+            )
         if frames.ndim not in (3, 4) or frames.shape[-1] != 3 or 0 in frames.shape:
             raise FrameError(f"frames: expected shape (H, W, 3) or (N, H, W, 3), got {frames.shape}")
         batch = frames if frames.ndim == 4 else frames[None]

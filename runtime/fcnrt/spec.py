@@ -23,7 +23,7 @@ class Tail:
     - ``align_corners``  y * (h - 1) / (H - 1), 0 when H is 1    (torch: align_corners=True)
     - ``deconv``         (y + offset + 1/2) / stride - 1         (bilinear transposed convolution, kernel 2 * stride,
       cropped at `offset`; its zero border scales all classes alike, so the labels are the border's)
-    - ``none``           the scores are full size already; rows and columns beyond the frame are surplus
+    - ``none``           the scores are full size; the frame begins at row and column `offset`, the rest is surplus
     """
 
     kind: TailKind
@@ -90,7 +90,7 @@ def _check_format(number: Any, source: str) -> None:
         raise ModelFileError(f"{source}: fcn.format is {number!r}, expected {FORMAT}; export the checkpoint again")
     if number > FORMAT:
         raise ModelFileError(
-            f"{source}: fcn.format is {number}, this fcnrt reads up to {FORMAT}; upgrade fcnrt, or export with its version"
+            f"{source}: fcn.format is {number}, this fcnrt reads up to {FORMAT}; upgrade fcnrt, or export again"
         )
 
 

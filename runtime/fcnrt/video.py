@@ -34,7 +34,7 @@ VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpe
 _KNOWN_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES
 
 # Named, because Pillow goes by content and would hand a disguised EPS file to Ghostscript.
-_PILLOW_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "PPM", "GIF")
+_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 
 _LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 _LOSSY_QUALITY = 95
@@ -87,7 +87,8 @@ def read_image(path: str | Path) -> UInt8Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_PILLOW_FORMATS) as picture:
-                upright = ImageOps.exif_transpose(picture)
+                with _quiet_stderr() if picture.format == "TIFF" else contextlib.nullcontext():
+                    upright = ImageOps.exif_transpose(picture)
                 return np.array(_eight_bit(upright, picture.format).convert("RGB"))
     except UnidentifiedImageError as error:
         raise MediaError(f"{path}: expected a picture, got a file of another or unknown format") from error
@@ -361,14 +362,29 @@ def _needs(package: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Turn the process's own stderr off: libtiff complains there, and Pillow has no switch for it."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
 def _quiet_opencv() -> Iterator[ModuleType]:
     """Import OpenCV and keep it, and the FFmpeg inside, from writing to the terminal."""
     # FFmpeg's level is read once, at the first use of it; OpenCV's own is put back afterwards.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with _needs("OpenCV"):
         import cv2
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 5 moved the two functions.
+    logging: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
+    level = logging.setLogLevel(0)
     try:
         yield cv2
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        logging.setLogLevel(level)

@@ -1,4 +1,4 @@
-"""reference_ops against torch in float64: the definition of correct is itself checked by an independent one."""
+"""reference_ops against torch in float64: the definition of correct is itself checked independently."""
 
 import numpy as np
 import pytest
@@ -35,9 +35,7 @@ def bilinear_deconvolution(scores, tail, height, width):
     """The real thing: grouped, kernel 2 * stride, cropped at the offset on both axes."""
     stride, channels = tail.stride, scores.shape[1]
     ramp = 1 - np.abs(np.arange(2 * stride) - stride + 0.5) / stride
-    kernel = torch.from_numpy(
-        np.broadcast_to(np.outer(ramp, ramp), (channels, 1, 2 * stride, 2 * stride)).copy()
-    )
+    kernel = torch.from_numpy(np.broadcast_to(np.outer(ramp, ramp), (channels, 1, 2 * stride, 2 * stride)).copy())
     full = torch.nn.functional.conv_transpose2d(
         torch.from_numpy(scores), kernel, stride=stride, groups=channels
     ).numpy()
@@ -64,9 +62,7 @@ def test_deconvolution_has_these_labels_everywhere_and_these_values_inside(tail,
     rows = is_inside(tail, source[0], target[0])
     cols = is_inside(tail, source[1], target[1])
     assert rows.any() and cols.any()
-    np.testing.assert_allclose(
-        upsampled[:, :, rows][..., cols], expected[:, :, rows][..., cols], rtol=0, atol=ROUNDING
-    )
+    np.testing.assert_allclose(upsampled[:, :, rows][..., cols], expected[:, :, rows][..., cols], rtol=0, atol=ROUNDING)
 
 
 def is_inside(tail, samples, pixels):
@@ -74,9 +70,11 @@ def is_inside(tail, samples, pixels):
     return (coordinate >= 0) & (coordinate <= samples - 1)
 
 
-def test_upsample_leaves_full_size_scores_alone():
-    scores = random_scores((1, 2, 5, 3))
-    np.testing.assert_array_equal(reference_ops.upsample(scores, 5, 3, Tail("none")), scores)
+def test_upsample_cuts_the_frame_out_of_full_size_scores():
+    scores = random_scores((1, 2, 9, 7))
+    np.testing.assert_array_equal(reference_ops.upsample(scores, 9, 7, Tail("none")), scores)
+    cut = reference_ops.upsample(scores, 5, 3, Tail("none", 0, 2))
+    np.testing.assert_array_equal(cut, scores[:, :, 2:7, 2:5])
 
 
 def test_source_coordinates_of_no_upsampling_are_refused():
@@ -105,13 +103,9 @@ def test_normalise_scales_then_shifts_then_divides():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     normalised = reference_ops.normalise(frames, scale=1 / 255, mean=mean, std=std)
     expected = torch.from_numpy(frames).permute(0, 3, 1, 2).double() / 255
-    expected = (expected - torch.tensor(mean).double()[:, None, None]) / torch.tensor(std).double()[
-        :, None, None
-    ]
+    expected = (expected - torch.tensor(mean).double()[:, None, None]) / torch.tensor(std).double()[:, None, None]
     assert normalised.shape == (2, 3, 3, 5) and normalised.dtype == np.float64
-    np.testing.assert_allclose(
-        normalised, expected.numpy(), rtol=0, atol=1e-6
-    )  # torch read its constants as float32
+    np.testing.assert_allclose(normalised, expected.numpy(), rtol=0, atol=1e-6)  # torch read its constants as float32
 
 
 def test_normalise_reverses_colours_before_the_mean():

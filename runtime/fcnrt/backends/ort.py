@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,14 +36,14 @@ class OrtBackend(Backend):
     """
 
     def __init__(self, path: Path, device: str, threads: int | None, color: Literal["rgb", "bgr"] | None):
-        onnx, self._ort = _packages()
-        model = _load(onnx, path)
-        self.spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, str(path))
+        self._ort = _onnxruntime()
+        model = load_model(path)
+        self.spec = spec_of(model, path)
         _check_contract(model, path)
         self.fixed_shape = _fixed_shape(model)
         self.device = _choose_device(self._ort, device)
         if color not in (None, self.spec.color):
-            _swap_channels(onnx, model)
+            _swap_channels(model)
         _show_scores(model, cut=self.device == "cpu")
         self._session: Any = self._open_session(model, path, threads)
         self._plans: OrderedDict[tuple[int, ...], _HostTail] = OrderedDict()
@@ -97,40 +98,48 @@ class _HostTail:
     def __init__(self, spec: ModelSpec, scores: Scores, frame_size: tuple[int, ...]):
         height, width = frame_size
         self.scores = scores
-        self._frame_size = height, width
-        self._upsampler = None
-        if spec.tail.kind != "none":
-            self._upsampler = LabelUpsampler(spec.tail, scores.shape, (height, width))  # type: ignore[arg-type]
+        self._make_labels: Callable[[Scores, Labels], None]
+        if spec.tail.kind == "none":
+            rows, columns = (slice(spec.tail.offset, spec.tail.offset + side) for side in frame_size)
+            self._make_labels = lambda scores, out: argmax_labels(scores[:, :, rows, columns], out)
+        else:
+            self._make_labels = LabelUpsampler(spec.tail, scores.shape, (height, width))
 
     def __call__(self, scores: Scores, out: Labels) -> None:
-        if self._upsampler is not None:
-            self._upsampler(scores, out)
-        else:
-            height, width = self._frame_size
-            argmax_labels(scores[:, :, :height, :width], out)
+        self._make_labels(scores, out)
 
 
-def _packages() -> tuple[Any, Any]:
-    try:
-        import onnx
-        import onnxruntime
-    except ImportError as error:
-        raise MissingDependency(f".onnx models need {error.name}; pip install 'fcnrt[ort]'") from error
-    onnxruntime.disable_telemetry_events()
-    onnxruntime.set_default_logger_severity(3)
-    return onnx, onnxruntime
-
-
-def _load(onnx: Any, path: Path) -> Any:
+def load_model(path: Path) -> Any:
+    """The file as an onnx.ModelProto; raises ModelFileError where it is damaged or not self-contained."""
+    onnx = _import("onnx")
     from google.protobuf.message import DecodeError
 
     try:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise ModelFileError(f"{path}: damaged or not an ONNX file; export or copy it again") from error
-    if any(onnx.external_data_helper.uses_external_data(tensor) for tensor in model.graph.initializer):
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ModelFileError(f"{path}: its weights lie in another file; expected one self-contained file, export again")
     return model
+
+
+def spec_of(model: Any, path: Path) -> ModelSpec:
+    """The spec in a model's metadata; raises ModelFileError where there is none or it is invalid."""
+    return ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, str(path))
+
+
+def _import(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise MissingDependency(f".onnx models need {package}: pip install 'fcnrt[ort]'") from error
+
+
+def _onnxruntime() -> Any:
+    onnxruntime = _import("onnxruntime")
+    onnxruntime.disable_telemetry_events()
+    onnxruntime.set_default_logger_severity(3)
+    return onnxruntime
 
 
 def _check_contract(model: Any, path: Path) -> None:
@@ -179,8 +188,9 @@ def _providers(device: str) -> list[Any]:
     return [("CUDAExecutionProvider", {"device_id": index})] if kind == "cuda" else ["CPUExecutionProvider"]
 
 
-def _swap_channels(onnx: Any, model: Any) -> None:
+def _swap_channels(model: Any) -> None:
     """Reverse the channels behind the first Transpose, where that moves three planes instead of every pixel."""
+    onnx = _import("onnx")
     position, transpose = next(
         (index, node) for index, node in enumerate(model.graph.node) if node.op_type == "Transpose"
     )

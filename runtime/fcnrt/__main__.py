@@ -1,0 +1,207 @@
+"""The command line: `fcnrt segment` and `fcnrt info`, also as `python -m fcnrt`."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .backends import read_spec
+from .errors import FcnrtError, FrameError, MediaError, MissingDependency
+from .palette import overlay
+from .segmenter import Segmenter
+from .video import VideoReader, VideoWriter, find_inputs, is_video, read_image, write_image, write_labels
+
+FALLBACK_RATE = 25.0  # frames per second of a video that does not tell
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the status is 0, 1 for an error (one line on stderr), 2 for wrong arguments."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except FcnrtError as error:
+        print(f"fcnrt: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"fcnrt: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("fcnrt: interrupted; the files written so far are whole", file=sys.stderr)
+        return 130
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and the files to make of it; None for what is not wanted."""
+
+    source: Path
+    labels: Path | None
+    overlay: Path | None
+
+    @property
+    def targets(self) -> list[Path]:
+        return [path for path in (self.labels, self.overlay) if path is not None]
+
+
+def segment(options: argparse.Namespace) -> int:
+    """Label pictures and videos; an input that cannot be read is named and passed over, and makes the status 1."""
+    jobs = [_job(source, options) for source in find_inputs(options.inputs)]
+    _check_targets(jobs, options.force)
+    options.output.mkdir(parents=True, exist_ok=True)
+    started, frames, failed = time.perf_counter(), 0, 0
+    with Segmenter(options.model, device=options.device, threads=options.threads, color="rgb") as segmenter:
+        for job in _progress(jobs, "file", hide=len(jobs) == 1):
+            try:
+                run = _segment_video if is_video(job.source) else _segment_picture
+                frames += run(segmenter, job, options.alpha)
+            except (MediaError, FrameError) as error:
+                failed += 1
+                print(f"fcnrt: {job.source}: {_without_prefix(error, job.source)}", file=sys.stderr)
+    seconds = time.perf_counter() - started
+    print(f"{frames} frames in {seconds:.1f} s ({frames / seconds:.1f} frames/s) -> {options.output}")
+    return 1 if failed else 0
+
+
+def info(options: argparse.Namespace) -> int:
+    """Print what a model file says of itself."""
+    spec = read_spec(options.model)
+    tail = spec.tail
+    print(f"{options.model}")
+    print(f"  network     {spec.family} {spec.variant}, made by {spec.tool}")
+    print(f"  classes     {len(spec.classes)}: {', '.join(spec.classes)}")
+    print(f"  palette     {spec.palette if isinstance(spec.palette, str) else 'its own'}")
+    print(f"  frames      uint8 {spec.color}, from {spec.min_size}x{spec.min_size} up")
+    print(f"  trained on  (frame * {spec.scale:.6g} - {_triple(spec.mean)}) / {_triple(spec.std)}")
+    print(f"  precision   {spec.precision}")
+    print(f"  tail        {tail.kind}" + (f", stride {tail.stride}, offset {tail.offset}" if tail.stride else ""))
+    print(f"  checkpoint  sha256 {spec.checkpoint_sha256}")
+    return 0
+
+
+def _job(source: Path, options: argparse.Namespace) -> Job:
+    video = is_video(source)
+    chosen = options.labels or options.overlay
+    want_labels = options.labels or not (chosen or video)
+    want_overlay = options.overlay or not chosen
+    stem = options.output / source.stem
+    return Job(
+        source,
+        stem.with_name(f"{source.stem}_labels" + ("" if video else ".png")) if want_labels else None,
+        stem.with_name(f"{source.stem}_overlay" + (".mp4" if video else ".png")) if want_overlay else None,
+    )
+
+
+def _check_targets(jobs: Sequence[Job], force: bool) -> None:
+    """Nothing is overwritten by surprise, neither what exists nor what another input makes."""
+    makers: dict[Path, Path] = {}
+    for job in jobs:
+        for target in job.targets:
+            if target in makers:
+                raise MediaError(f"{job.source} and {makers[target]} would both make {target}; name them in two calls")
+            if target.exists() and not force:
+                raise MediaError(f"{target} exists; add --force to overwrite it, or choose another -o")
+            makers[target] = job.source
+
+
+def _segment_picture(segmenter: Segmenter, job: Job, alpha: float) -> int:
+    frame = read_image(job.source)
+    labels = segmenter(frame)
+    if job.labels:
+        write_labels(job.labels, labels, segmenter.palette)
+    if job.overlay:
+        write_image(job.overlay, overlay(frame, labels, segmenter.palette, alpha))
+    return 1
+
+
+def _segment_video(segmenter: Segmenter, job: Job, alpha: float) -> int:
+    with VideoReader(job.source) as reader:
+        results = segmenter.stream(_progress(reader, "frame", total=reader.frame_count))
+        if job.overlay:
+            with VideoWriter(job.overlay, reader.rate or FALLBACK_RATE, reader.size) as writer:
+                return _write_video(results, segmenter, job, writer, alpha)
+        return _write_video(results, segmenter, job, None, alpha)
+
+
+def _write_video(
+    results: Iterator[tuple[Any, Any]], segmenter: Segmenter, job: Job, writer: VideoWriter | None, alpha: float
+) -> int:
+    if job.labels:
+        shutil.rmtree(job.labels, ignore_errors=True)  # here only with --force: frames of a longer run must not stay
+        job.labels.mkdir()
+    count = 0
+    for count, (frame, labels) in enumerate(results, start=1):
+        if job.labels:
+            write_labels(job.labels / f"{count - 1:06d}.png", labels, segmenter.palette)
+        if writer:
+            writer.write(overlay(frame, labels, segmenter.palette, alpha, out=frame))
+    return count
+
+
+def _progress(items: Iterable[Any], unit: str, total: int | None = None, hide: bool = False) -> Iterable[Any]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise MissingDependency("the command line needs tqdm: pip install 'fcnrt[video]'") from error
+    return tqdm(items, unit=unit, total=total, disable=hide or None, leave=False)  # type: ignore[no-any-return]
+
+
+def _without_prefix(error: Exception, source: Path) -> str:
+    return str(error).removeprefix(f"{source}: ")
+
+
+def _triple(values: tuple[float, float, float]) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fcnrt", description="Per-pixel labels from exported FCN checkpoints.")
+    parser.add_argument("--version", action="version", version=f"fcnrt {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_segment(commands.add_parser("segment", help="label pictures and videos"))
+    about = commands.add_parser("info", help="print what a model file says of itself")
+    about.add_argument("model", type=Path, help="a file made by export/to_onnx.py")
+    about.set_defaults(run=info)
+    return parser
+
+
+def _add_segment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="a file made by export/to_onnx.py")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, video, folder or glob pattern")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--labels", action="store_true", help="write labels: palette PNGs (video: a folder of them)")
+    parser.add_argument(
+        "--overlay", action="store_true", help="write overlays (default: labels and overlay; video: overlay)"
+    )
+    parser.add_argument("--alpha", type=_share, default=0.5, help="opacity of the overlay's colours, 0 to 1 (0.5)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
+    parser.add_argument("--threads", type=_positive, help="threads of the engine on the CPU (all cores)")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
+    parser.set_defaults(run=segment)
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Fixtures shared by all tests: exported tiny networks, made once per session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import to_onnx
+from tiny_networks import tiny, upstream_state
+
+torch.set_num_threads(2)
+
+Export = Callable[..., Path]
+
+
+def options_for(name: str) -> list[str]:
+    """The flags that say what the keys of a tiny network cannot tell."""
+    family, variant = name.split()[:2]
+    flags = ["--variant", variant]
+    return [*flags, "--input-scale", "1/255"] if family in ("d2l", "zijundeng") else flags
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """A function: name of a tiny network and further flags to the ONNX file that to_onnx.py makes of it."""
+    folder = tmp_path_factory.mktemp("exported")
+    made: dict[tuple[str, ...], Path] = {}
+
+    def export(name: str, *flags: str) -> Path:
+        if (name, *flags) not in made:
+            checkpoint = folder / f"{name.replace(' ', '-')}.pth"
+            torch.save(upstream_state(tiny(name)), checkpoint)
+            output = folder / f"{len(made)}.onnx"
+            assert to_onnx.main([str(checkpoint), "-o", str(output), *options_for(name), *flags]) == 0
+            made[name, *flags] = output
+        return made[name, *flags]
+
+    return export

@@ -1,0 +1,208 @@
+"""The command line of the exporter: what it prints, what it refuses, what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import onnx_file
+import to_onnx
+import verify
+from class_names import NAMED, class_names
+from errors import ExportError
+from fcn_models.torchvision_fcn import TorchvisionFcn
+from tiny_networks import narrow_resnet, tiny, upstream_state
+
+SCRIPT = Path(to_onnx.__file__)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    path = tmp_path / "net.pth"
+    torch.save(upstream_state(tiny("torchvision fcn")), path)
+    return path
+
+
+def metadata(path: Path) -> dict[str, object]:
+    entries = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    return {key[4:]: json.loads(value) for key, value in entries.items() if key.startswith("fcn.")}
+
+
+def test_prints_what_was_made_and_the_next_command(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert to_onnx.main([str(checkpoint)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    made = checkpoint.with_name("net.onnx")
+    assert lines[0].startswith(f"{made}  ") and lines[-1] == f"next: fcnrt segment {made} street.jpg -o out/"
+    report = dict(line.split(maxsplit=1) for line in lines[1:-1])
+    assert report["network"] == "torchvision fcn (pytorch/vision)"
+    assert report["precision"] == "fp32"
+    assert report["agreement"].endswith("labels equal torch's, at 64x96, 65x97, 83x51, 1x1")
+
+
+def test_nothing_but_the_report_reaches_the_terminal(checkpoint: Path) -> None:
+    run = subprocess.run([sys.executable, SCRIPT, checkpoint], capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("fcn8s.pth", "fcn8s.onnx"),
+        ("model_best.pth.tar", "model_best.onnx"),
+        ("FCNs-BCE_lr0.0001_w_decay1e-05", "FCNs-BCE_lr0.0001_w_decay1e-05.onnx"),
+        ("a.safetensors", "a.onnx"),
+    ],
+)
+def test_default_output_lies_beside_the_checkpoint(name: str, made: str) -> None:
+    options = to_onnx._parser().parse_args([f"some/folder/{name}"])
+    assert to_onnx._default_output(options) == Path("some/folder") / made
+    options.precision = "fp16"
+    assert to_onnx._default_output(options).name == made.replace(".onnx", "-fp16.onnx")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--variant", "fcn8s"], "--variant fcn8s: the keys of"),
+        (["--classes", "voc"], "--classes voc: 21 names, but the checkpoint has 7 classes"),
+        (["--classes", "nowhere.txt"], "nowhere.txt: neither a readable text file nor one of voc"),
+        (["--palette", "nowhere.txt"], "nowhere.txt: neither a readable text file"),
+        (["--height", "0"], "--height 0: torchvision fcn needs at least 1"),
+        (["--input-scale", "1"], "--input-scale: torchvision checkpoints are trained at 1/255"),
+        (["-o", "/proc/nowhere/x.onnx"], "/proc/nowhere"),
+    ],
+)
+def test_refusals_are_one_line(
+    flags: list[str], message: str, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert to_onnx.main([str(checkpoint), *flags]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("to_onnx: ") and message in captured.err
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_family_minimum_holds_for_fixed_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(upstream_state(tiny("tramac fcn8s")), tmp_path / "net.pth")
+    assert to_onnx.main([str(tmp_path / "net.pth"), "--width", "31"]) == 1
+    assert "--width 31: tramac fcn8s needs at least 32" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--precision", "int8"], ["--input-scale", "1/0"], ["--opset", "16"], []])
+def test_wrong_arguments_exit_with_2(flags: list[str], checkpoint: Path) -> None:
+    arguments = [str(checkpoint), *flags] if flags else []
+    with pytest.raises(SystemExit) as caught:
+        to_onnx.main(arguments)
+    assert caught.value.code == 2
+
+
+def test_class_and_palette_files(checkpoint: Path, tmp_path: Path) -> None:
+    names, colours = tmp_path / "names.txt", tmp_path / "colours.txt"
+    names.write_text("\n".join(f"thing {index}" for index in range(7)) + "\n\n")
+    colours.write_text("\n".join(f"{index} {2 * index} 255" for index in range(7)))
+    assert to_onnx.main([str(checkpoint), "--classes", str(names), "--palette", str(colours)]) == 0
+    facts = metadata(checkpoint.with_name("net.onnx"))
+    assert facts["classes"] == [f"thing {index}" for index in range(7)]
+    assert facts["palette"] == [[index, 2 * index, 255] for index in range(7)]
+
+
+@pytest.mark.parametrize("line", ["1 2", "1 2 256", "red", "1 2 -3", "1 2 3 4"])
+def test_bad_palette_line_is_quoted(
+    line: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "colours.txt").write_text("0 0 0\n" * 6 + line)
+    assert to_onnx.main([str(checkpoint), "--palette", str(tmp_path / "colours.txt")]) == 1
+    assert f"expected lines of three numbers 0 to 255, got '{line}'" in capsys.readouterr().err
+
+
+def test_named_class_lists_have_their_data_sets_lengths() -> None:
+    counts = {"voc": 21, "cityscapes": 19, "cityscapes-unlabelled-first": 20, "camvid": 11, "ade20k": 150}
+    assert counts.keys() == NAMED.keys()
+    for name, count in counts.items():
+        names = class_names(name, count)
+        assert len(set(names)) == count - 0
+        with pytest.raises(ExportError):
+            class_names(name, count + 1)
+
+
+def test_known_class_counts_get_their_names(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = TorchvisionFcn("fcn", narrow_resnet(True), 8, classes=21).eval()
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
+    facts = metadata(tmp_path / "net.onnx")
+    assert facts["classes"][15] == "person" and facts["palette"] == "voc"
+
+
+def test_more_than_256_classes_give_uint16_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    net = TorchvisionFcn("fcn", narrow_resnet(True), 8, classes=300).eval()
+    net.classifier[4].bias.data[:280] -= 100  # the winners are beyond uint8
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
+    assert "labels     uint16" in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (labels,) = session.run(None, {"frames": np.full((1, 33, 20, 3), 99, np.uint8)})
+    assert labels.dtype == np.uint16 and labels.min() >= 280
+
+
+def test_disagreement_with_torch_leaves_no_file(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong graph must not get past the check: here the class planes are shuffled after the reference was made."""
+    old = checkpoint.with_name("net.onnx")
+    old.write_bytes(b"an older file")
+    reference_cases = verify.reference_cases
+
+    def then_spoil(net, *args):
+        cases = reference_cases(net, *args)
+        net.classifier[4].weight.copy_(net.classifier[4].weight.roll(1, 0))
+        return cases
+
+    monkeypatch.setattr(verify, "reference_cases", then_spoil)
+    assert to_onnx.main([str(checkpoint)]) == 1
+    assert "labels differ from torch's" in capsys.readouterr().err
+    assert old.read_bytes() == b"an older file" and sorted(checkpoint.parent.iterdir()) == [old, checkpoint]
+
+
+def test_half_overflow_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = tiny("torchvision fcn")
+    net.backbone.bn1.weight.mul_(1e6)
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    assert to_onnx.main([str(tmp_path / "net.pth"), "--precision", "fp16"]) == 1
+    assert "exceed the range of float16 (65504); export with --precision fp32" in capsys.readouterr().err
+    assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
+
+
+def test_weights_beyond_one_protobuf_are_refused(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(onnx_file, "MAX_BYTES", 2**20 + 1000)
+    assert to_onnx.main([str(checkpoint)]) == 1
+    assert "one ONNX file holds at most 2" in capsys.readouterr().err
+
+
+def test_no_trace_of_this_machine_in_the_file(checkpoint: Path) -> None:
+    assert to_onnx.main([str(checkpoint)]) == 0
+    content = checkpoint.with_name("net.onnx").read_bytes()
+    for trace in (str(SCRIPT.parent), str(Path.home()), "site-packages", ".py"):
+        assert trace.encode() not in content
+
+
+def test_newer_opset(checkpoint: Path) -> None:
+    assert to_onnx.main([str(checkpoint), "--opset", "19"]) == 0
+    assert onnx.load(checkpoint.with_name("net.onnx")).opset_import[0].version == 19
+
+
+def test_help_imports_no_torch() -> None:
+    code = "import sys, to_onnx\ntry: to_onnx.main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, check=True)
+    assert run.stdout.endswith("False\n")
