@@ -7,7 +7,6 @@ picture alone.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,10 +20,12 @@ FRAME_RATE = 15.0
 
 UInt8Array = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
+Picture = tuple[UInt8Array, UInt8Array]
+Rng = np.random.Generator
 
 _NEAR_M, _SIGHT_M, _FAR_M, _HAZE_M = 0.6, 100.0, 600.0, 300.0
 _SUBPIXEL_BITS = 4  # of polygon corners: without them slow things would move in steps of a pixel
-_TILE_PX, _TILE_PX_PER_M = 256, 24.0
+_TILE_PX_PER_M = 24.0
 
 
 def _rgb(colours: str) -> UInt8Array:
@@ -41,59 +42,52 @@ _BOARD_PAINTS = _rgb("c81e23 1e46b4 ebc828 147846")
 _WHITE, _GLASS, _RUBBER, _METAL, _BARK, _LEAF = _rgb("e1e1e1 303a44 1a1a1a 606264 544232 486c30")
 _LAWN, _SLABS, _JOINT, _KERB, _ASPHALT, _SHADOW, _TILES = _rgb("607a3e 9e9892 7a7a7a b6b4ae 5c5c60 3c3c40 684a42")
 _WARM, _HEADLAMP, _TAIL_LAMP = _rgb("facd78 faf5d7 c81919")
-# How strongly the texture shows in each class, as a share of its brightness.
-_TEXTURE = np.array([0, 0, 0.06, 0.06, 0.16, 0, 0, 0, 0, 0], dtype=np.float32)
-
-
-def _polygon(corners: int, turn: float = 0.0) -> Array:
-    """A regular one of radius 1, (corners, 2)."""
-    angles = turn + np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+# Clear, overcast, dusk: zenith and haze, then tint and share of lit windows.
+_WEATHER = (("467dc8 d7e1eb", (1, 1, 1), 0), ("a5acb4 c3c6c8", (1, 1, 1), 0), ("2a458c eba578", (0.8, 0.7, 0.6), 0.5))
+_TEXTURE = np.float32([0, 0, 0.06, 0.06, 0.16, 0, 0, 0, 0, 0])  # how strongly it shows in each class
 
 
 def _flat(outlines: Any) -> Array:
     """Outlines (..., 2) that face the camera, as polygons (..., 3) at z = 0."""
-    points = np.asarray(outlines, dtype=float)
-    return np.concatenate([points, np.zeros((*points.shape[:-1], 1))], axis=-1)
+    return np.insert(np.asarray(outlines, dtype=float), 2, 0.0, axis=-1)
 
 
-def _crown(rng: np.random.Generator) -> tuple[Array, Array]:
-    """Blobs (7, 1, 16, 3) round a tree's (0, 0, 0), and on them dark leaves below bright ones (2, 28, 6, 3)."""
+def _crown(rng: Rng) -> tuple[Array, Array]:
+    """Blobs (7, 1, 24, 3) round a tree's (0, 0, 0), and on them dark leaves below bright ones (2, 28, 6, 3)."""
     middles = rng.uniform(-0.75, 0.75, (7, 1, 2))
-    blobs = middles + _CIRCLE * rng.uniform(0.6, 1.0, (7, 1, 1)) * rng.uniform(0.85, 1.15, (7, 16, 1))
+    blobs = middles + _CIRCLE * rng.uniform(0.6, 1.0, (7, 1, 1)) * rng.uniform(0.85, 1.15, (7, 24, 1))
     spots = middles[:, 0] + rng.uniform(-0.5, 0.5, (2, 4, 7, 2)) + [[[(0, -0.25)]], [[(0, 0.2)]]]
-    leaves = spots.reshape(2, 28, 1, 2) + _CIRCLE[::3] * rng.uniform(0.04, 0.15, (2, 28, 1, 1))
+    leaves = spots.reshape(2, 28, 1, 2) + _CIRCLE[::4] * rng.uniform(0.04, 0.15, (2, 28, 1, 1))
     return _flat(blobs[:, None]), _flat(leaves)
 
 
-_CIRCLE = _polygon(16)
-_BOARDS = [_flat([each]) for each in (_polygon(3, np.pi / 2), _polygon(3, -np.pi / 2), _polygon(4, np.pi / 4), _CIRCLE)]
-_CROWNS = [_crown(np.random.default_rng(seed)) for seed in range(40)]
+_CIRCLE = np.stack([np.cos(np.arange(24) * np.pi / 12), np.sin(np.arange(24) * np.pi / 12)], axis=1)
+_BOARDS = [_flat([_CIRCLE[first::step]]) for first, step in ((6, 8), (2, 8), (3, 6), (0, 1))]  # every 8th: a triangle
+_RNG = np.random.default_rng(7)
+_TILE = np.float32(sum(cv2.resize(_RNG.normal(0, n**-0.3, (n, n)), (256, 256)) for n in (4, 16, 64, 256)))
+_CROWNS = [_crown(_RNG) for _ in range(40)]
 # A person whose height is 1: colours and outlines.
 _PERSON = (
-    ("trousers", _flat([[(0.0, 0.5), (0.08, 0.5), (0.11, 0), (0.04, 0)]])),
-    ("trousers", _flat([[(0.01, 0.5), (-0.08, 0.5), (-0.1, 0.02), (-0.03, 0.02)]])),
+    ("legs", _flat([[(x * s, y) for x, y in ((0, 0.5), (0.09, 0.5), (0.11, 0), (0.04, 0))] for s in (-1, 1)])),
     ("coat", _flat([[(-0.11, 0.46), (0.11, 0.46), (0.16, 0.5), (0.14, 0.78), (0, 0.86), (-0.14, 0.78), (-0.16, 0.5)]])),
     ("skin", _flat([_CIRCLE * (0.058, 0.075) + (0, 0.92)])),
-    ("hair", _flat([_CIRCLE[:9] * (0.064, 0.08) + (0, 0.925)])),
+    ("hair", _flat([_CIRCLE[:13] * (0.064, 0.08) + (0, 0.925)])),
 )
 # A car whose half width, height and length are 1, the end that the camera sees at z = 0: colours and corners.
-_WHEEL = np.stack([np.full(16, 1.0), 0.2 + 0.2 * _CIRCLE[:, 1], 0.17 + 0.08 * _CIRCLE[:, 0]], axis=1)
+_WHEEL = np.stack([np.full(24, 1.0), 0.2 + 0.2 * _CIRCLE[:, 1], 0.17 + 0.08 * _CIRCLE[:, 0]], axis=1)
+_CAR_COLOURS = {"rubber": _RUBBER, "glass": _GLASS, "plate": _WHITE}
 _CAR = (
-    ("rubber", [(0.95, 0.08, 0), (0.95, 0.08, 1), (0.95, 0.4, 1), (0.95, 0.4, 0)]),
-    ("rubber", [(-0.95, 0.08, 0), (0.95, 0.08, 0), (0.95, 0.4, 0), (-0.95, 0.4, 0)]),
-    ("flank", [(1, 0.24, 0), (1, 0.24, 1), (1, 0.62, 1), (1, 0.62, 0)]),
-    ("roof", [(-1, 0.62, 0), (1, 0.62, 0), (1, 0.62, 1), (-1, 0.62, 1)]),
-    ("flank", [(0.95, 0.62, 0.12), (0.95, 0.62, 0.8), (0.78, 1, 0.7), (0.78, 1, 0.2)]),
-    ("glass", [(0.95, 0.64, 0.2), (0.95, 0.64, 0.76), (0.82, 0.93, 0.68), (0.82, 0.93, 0.26)]),
-    ("roof", [(-0.95, 0.62, 0.12), (0.95, 0.62, 0.12), (0.78, 1, 0.2), (-0.78, 1, 0.2)]),
-    ("glass", [(-0.85, 0.64, 0.13), (0.85, 0.64, 0.13), (0.68, 0.93, 0.19), (-0.68, 0.93, 0.19)]),
-    ("rubber", _WHEEL),
-    ("rubber", _WHEEL + np.array((0, 0, 0.65))),
-    ("end", [(-1, 0.24, 0), (1, 0.24, 0), (1, 0.62, 0), (-1, 0.62, 0)]),
-    ("lamp", [(0.6, 0.44, 0), (0.95, 0.44, 0), (0.95, 0.57, 0), (0.6, 0.57, 0)]),
-    ("lamp", [(-0.6, 0.44, 0), (-0.95, 0.44, 0), (-0.95, 0.57, 0), (-0.6, 0.57, 0)]),
-    ("plate", [(-0.28, 0.3, 0), (0.28, 0.3, 0), (0.28, 0.38, 0), (-0.28, 0.38, 0)]),
+    ("rubber", [[(-0.95, 0.08, 0), (0.95, 0.08, 0), (0.95, 0.4, 0), (-0.95, 0.4, 0)]]),
+    ("flank", [[(1, 0.24, 0), (1, 0.24, 1), (1, 0.62, 1), (1, 0.62, 0)]]),
+    ("roof", [[(-1, 0.62, 0), (1, 0.62, 0), (1, 0.62, 1), (-1, 0.62, 1)]]),
+    ("flank", [[(0.95, 0.62, 0.12), (0.95, 0.62, 0.8), (0.78, 1, 0.7), (0.78, 1, 0.2)]]),
+    ("glass", [[(0.95, 0.64, 0.2), (0.95, 0.64, 0.76), (0.82, 0.93, 0.68), (0.82, 0.93, 0.26)]]),
+    ("roof", [[(-0.95, 0.62, 0.12), (0.95, 0.62, 0.12), (0.78, 1, 0.2), (-0.78, 1, 0.2)]]),
+    ("glass", [[(-0.85, 0.64, 0.13), (0.85, 0.64, 0.13), (0.68, 0.93, 0.19), (-0.68, 0.93, 0.19)]]),
+    ("rubber", [_WHEEL, _WHEEL + np.array((0, 0, 0.65))]),
+    ("end", [[(-1, 0.24, 0), (1, 0.24, 0), (1, 0.62, 0), (-1, 0.62, 0)]]),
+    ("lamps", [[(s * 0.6, 0.44, 0), (s * 0.95, 0.44, 0), (s * 0.95, 0.57, 0), (s * 0.6, 0.57, 0)] for s in (-1, 1)]),
+    ("plate", [[(-0.28, 0.3, 0), (0.28, 0.3, 0), (0.28, 0.38, 0), (-0.28, 0.38, 0)]]),
 )
 
 
@@ -106,31 +100,23 @@ class Shape(NamedTuple):
 
 
 class Thing(NamedTuple):
-    """Shapes around (x, 0, z), where they are at time 0; speeds in metres per second."""
+    """Shapes around (x, 0, z), where they are at time 0; speed in metres per second."""
 
     x: float
     z: float
     shapes: list[Shape]
     length: float = 0.0
-    speed_x: float = 0.0
     speed_z: float = 0.0
 
 
 class Light(NamedTuple):
-    """Weather: RGB colours in 0..255, brightness in the shade, share of lit windows, side of the shade, cloudiness."""
+    """Weather: colours as RGB in 0..255, tint of the whole picture, share of lit windows, cloudiness."""
 
     zenith: Array
     haze: Array
     tint: Array
-    shade: float
     lit: float
-    side: int = 1
-    clouds: float = 0.5
-
-
-_CLEAR = Light(*_rgb("467dc8 d7e1eb"), np.array((1.0, 1.0, 1.0)), shade=0.55, lit=0.0)
-_OVERCAST = Light(*_rgb("a5acb4 c3c6c8"), np.array((1.0, 1.0, 1.0)), shade=0.95, lit=0.0)
-_DUSK = Light(*_rgb("2a458c eba578"), np.array((0.8, 0.66, 0.62)), shade=0.9, lit=0.45)
+    clouds: float
 
 
 class Camera(NamedTuple):
@@ -145,20 +131,13 @@ class Camera(NamedTuple):
     y: float
     z: float = 0.0
 
-    def project(self, points: Array) -> Array:
-        """(..., 3) metres to (..., 2) pixels; what lies behind is moved along z to just before the camera."""
-        depth = np.maximum(points[..., 2:] - self.z, _NEAR_M)
-        offset = (points[..., :2] - (self.x, self.y)) * (1, -1) * self.focal_px
-        return offset / depth + (self.centre_px, self.horizon_px)
 
-
-def scene(rng: np.random.Generator, height: int, width: int) -> tuple[UInt8Array, UInt8Array]:
+def scene(rng: Rng, height: int, width: int) -> Picture:
     """Draw one street.
 
     Args:
         rng: where all choices come from; the same state gives the same scene.
-        height: of the frame in pixels.
-        width: of the frame in pixels.
+        height, width: of the frame in pixels.
 
     Returns:
         frame_hwc (height, width, 3) uint8 RGB, and labels_hw (height, width) uint8, indices of `CLASSES`.
@@ -166,7 +145,7 @@ def scene(rng: np.random.Generator, height: int, width: int) -> tuple[UInt8Array
     return next(drive(rng, 1, height, width))
 
 
-def drive(rng: np.random.Generator, frames: int, height: int, width: int) -> Iterator[tuple[UInt8Array, UInt8Array]]:
+def drive(rng: Rng, frames: int, height: int, width: int) -> Iterator[Picture]:
     """Drive along one street at `FRAME_RATE` frames per second, among traffic and people that move.
 
     Args:
@@ -177,75 +156,68 @@ def drive(rng: np.random.Generator, frames: int, height: int, width: int) -> Ite
         frame and labels, as `scene` returns them.
     """
     light, speed = _light(rng), rng.uniform(6.0, 9.0)
-    camera = _camera(rng, height, width)
+    focal_px, centre_px = max(width, height) * rng.uniform(0.75, 1.05), width * rng.uniform(0.42, 0.58)
+    camera = Camera(height, width, focal_px, centre_px, height * rng.uniform(0.38, 0.52), *rng.uniform((1.2, 1.3), 2.2))
     things = _street(rng, light, _SIGHT_M + frames / FRAME_RATE * speed, speed)
     for seconds in np.arange(frames) / FRAME_RATE:
         yield _photograph(rng, light, things, camera._replace(z=seconds * speed), seconds)
 
 
-def _photograph(
-    rng: np.random.Generator, light: Light, things: list[Thing], camera: Camera, seconds: float
-) -> tuple[UInt8Array, UInt8Array]:
+def _photograph(rng: Rng, light: Light, things: list[Thing], camera: Camera, seconds: float) -> Picture:
     """Paint the street as it is at a time, then expose it."""
-    texture_hw = _perspective_noise(camera, light)
+    sky_hwc, noise_hw = _backdrop(camera, light)
     # Colour and class share one picture: a shape cannot cover other pixels in the labels than in the frame.
-    canvas = cv2.merge([_sky(camera, light, texture_hw), np.full(texture_hw.shape, SKY, np.uint8)])  # (H, W, 4)
-    now = [each._replace(x=each.x + each.speed_x * seconds, z=each.z + each.speed_z * seconds) for each in things]
+    canvas = cv2.merge([sky_hwc, np.full(noise_hw.shape, SKY, np.uint8)])  # (H, W, 4)
+    now = [thing._replace(z=thing.z + thing.speed_z * seconds - camera.z) for thing in things]
+    seen = [thing for thing in now if thing.z < _SIGHT_M and thing.z + thing.length > 1.2]
     # Ground, then houses: whatever else there is stands before their fronts, or in a gap between two.
-    now.sort(key=lambda thing: ((GRASS, BUILDING).index(thing.shapes[0].label) if thing.length > 6 else 2, -thing.z))
-    _paint(canvas, camera, light, [thing for thing in now if _in_view(thing, camera)])
-    return _expose(rng, canvas, texture_hw, light), canvas[..., 3].copy()
-
-
-def _in_view(thing: Thing, camera: Camera) -> bool:
-    """Whether it may show: neither behind, nor beyond the end of the street, nor far to the side."""
-    end_m = thing.z + thing.length - camera.z
-    half_view_m = end_m * camera.width / camera.focal_px
-    return end_m > 1.2 and thing.z - camera.z < _SIGHT_M and abs(thing.x - camera.x) < half_view_m + 5
+    seen.sort(key=lambda thing: ({GRASS: 0, BUILDING: 1}.get(thing.shapes[0].label, 2), -thing.z))
+    _paint(canvas, camera, light, seen)
+    return _expose(rng, canvas, noise_hw, light), canvas[..., 3].copy()
 
 
 def _paint(canvas: UInt8Array, camera: Camera, light: Light, things: list[Thing]) -> None:
     """Paint things in their order, farther shapes hazier; all corners are projected in one go."""
-    shapes = [shape for thing in things for shape in thing.shapes]
-    corners = [(s.polygons + (thing.x, 0, thing.z)).reshape(-1, 3) for thing in things for s in thing.shapes]
-    clear = np.exp([-max(each[0, 2] - camera.z, 0) / _HAZE_M for each in corners])[:, None]
-    hazy = np.clip(light.haze + ([shape.colour for shape in shapes] - light.haze) * clear, 0, 255).tolist()
-    pixels = np.clip(camera.project(np.concatenate(corners)), -20000, 20000) * (1 << _SUBPIXEL_BITS)
-    outlines = np.split(np.rint(pixels).astype(np.int32), np.cumsum([len(each) for each in corners])[:-1])
-    for shape, colour, outline in zip(shapes, hazy, outlines, strict=True):
+    placed = [(shape, np.array((thing.x, 0, thing.z))) for thing in things for shape in thing.shapes]
+    corners = [(shape.polygons + place).reshape(-1, 3) for shape, place in placed]
+    clear = np.exp([-max(each[0, 2], 0) / _HAZE_M for each in corners])[:, None]
+    hazy = np.clip(light.haze + ([shape.colour for shape, _ in placed] - light.haze) * clear, 0, 255).tolist()
+    outlines = np.split(_project(camera, np.concatenate(corners)), np.cumsum([len(each) for each in corners])[:-1])
+    for (shape, _), colour, outline in zip(placed, hazy, outlines, strict=True):
         polygons = list(outline.reshape(*shape.polygons.shape[:2], 2))
         cv2.fillPoly(canvas, polygons, (*colour, shape.label), shift=_SUBPIXEL_BITS)
 
 
-def _light(rng: np.random.Generator) -> Light:
-    light = (_CLEAR, _CLEAR, _OVERCAST, _DUSK)[rng.integers(4)]
+def _project(camera: Camera, points: Array) -> npt.NDArray[np.int32]:
+    """Metres (n, 3), z from the camera on, to fractions of a pixel (n, 2); what lies behind moves to just before it."""
+    scale = camera.focal_px / np.maximum(points[:, 2:], _NEAR_M)
+    pixels = (points[:, :2] - (camera.x, camera.y)) * (1, -1) * scale + (camera.centre_px, camera.horizon_px)
+    return np.rint(np.clip(pixels, -20000, 20000) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+
+
+def _light(rng: Rng) -> Light:
+    colours, tint, lit = _WEATHER[rng.choice(3, p=(0.5, 0.3, 0.2))]
     warmth = rng.uniform(0.75, 1.2) + rng.uniform(-0.06, 0.06) * np.array((1, 0, -1))
-    return light._replace(tint=light.tint * warmth, side=rng.choice((-1, 1)), clouds=rng.uniform(0.1, 0.9))
+    return Light(*_rgb(colours).astype(float), tint * warmth, lit, clouds=rng.uniform(0.1, 0.9))
 
 
-def _camera(rng: np.random.Generator, height: int, width: int) -> Camera:
-    focal_px, centre_px = max(width, height) * rng.uniform(0.75, 1.05), width * rng.uniform(0.42, 0.58)
-    horizon_px = height * rng.uniform(0.38, 0.52)
-    return Camera(height, width, focal_px, centre_px, horizon_px, x=rng.uniform(1.2, 2.2), y=rng.uniform(1.3, 2.1))
-
-
-def _street(rng: np.random.Generator, light: Light, length_m: float, lane_speed: float) -> list[Thing]:
+def _street(rng: Rng, light: Light, length_m: float, lane_speed: float) -> list[Thing]:
     """Ground, as wide to the left as to the right, and all that stands or moves on it."""
     parking = rng.random() < 0.7
     kerb = rng.uniform(3.4, 4.0) + 2.2 * parking
     front = kerb + rng.uniform(2.6, 5.0)
-    things = [_ground(rng, light, kerb, front, length_m)]
+    things = [_ground(rng, kerb, front, length_m)]
     # One speed per lane, so that no car runs into another.
     things += [_car(rng, 1.75, z, lane_speed * 1.1) for z in _places(rng, length_m, 8, 45)]
     things += [_car(rng, -1.75, z, -lane_speed) for z in _places(rng, 2 * length_m, 8, 30)]
     for side in (-1, 1):
         things += [_car(rng, side * (kerb - 1.05), z) for z in _places(rng, length_m * parking, 6, 8)]
         things += _pavement(rng, side, kerb, front, length_m)
-        things += _behind(rng, light, side, front + rng.choice((0.0, 2.5)), length_m)
+        things += _plots(rng, light, side, front + rng.choice((0.0, 2.5)), length_m)
     return things
 
 
-def _pavement(rng: np.random.Generator, side: int, kerb: float, front: float, length_m: float) -> list[Thing]:
+def _pavement(rng: Rng, side: int, kerb: float, front: float, length_m: float) -> list[Thing]:
     edge, planted, lit = side * (kerb + 0.5), rng.random() < 0.5, rng.random() < 0.6
     things = [_tree(rng, edge, z, rng.uniform(4, 7)) for z in _places(rng, length_m * planted, 12, 2)]
     things += [_lamp(edge, z) for z in _places(rng, length_m * lit, 24, 0)]
@@ -253,24 +225,21 @@ def _pavement(rng: np.random.Generator, side: int, kerb: float, front: float, le
     return things + [_person(rng, side * rng.uniform(kerb + 0.9, front), z) for z in 3 + _places(rng, length_m, 1, 10)]
 
 
-def _behind(rng: np.random.Generator, light: Light, side: int, front: float, length_m: float) -> list[Thing]:
-    """A park, or houses with trees in the gaps between them."""
-    z, park = rng.uniform(-8, 0), rng.random() < 0.2
+def _plots(rng: Rng, light: Light, side: int, front: float, length_m: float) -> list[Thing]:
+    """A park, or houses that may overlap, with trees in the gaps between them."""
+    park = rng.random() < 0.2
+    houses = [_house(rng, light, side, side * front, z) for z in _places(rng, length_m * (not park), 9, 5) - 14]
     spots = _places(rng, length_m, 4 if park else 9, 4)
-    things = [_tree(rng, side * (front + rng.uniform(0.5, 12)), z, rng.uniform(5, 12)) for z in spots]
-    while z < length_m and not park:
-        things.append(_house(rng, light, side, side * front, z))
-        z += things[-1].length + rng.uniform(5, 14) * (rng.random() < 0.4)
-    return things
+    return houses + [_tree(rng, side * (front + rng.uniform(0.5, 12)), z, rng.uniform(5, 12)) for z in spots]
 
 
-def _places(rng: np.random.Generator, length_m: float, least_m: float, more_m: float) -> Array:
+def _places(rng: Rng, length_m: float, least_m: float, more_m: float) -> Array:
     """Where things stand along the street that keep a least distance, and on average so much more."""
     places = np.cumsum(least_m + rng.exponential(more_m, int(length_m / least_m) + 1)) - rng.uniform(0, 0.6) * least_m
     return places[places < length_m]
 
 
-def _pick(rng: np.random.Generator, table: Array) -> Array:
+def _pick(rng: Rng, table: Array) -> Array:
     return table[rng.integers(len(table))]  # rng.choice takes ten times as long
 
 
@@ -285,17 +254,16 @@ def _rows(x: float, y: Any, z: Any) -> Array:
     return np.stack(np.meshgrid(x, y, z, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def _ground(rng: np.random.Generator, light: Light, kerb: float, front: float, length_m: float) -> Thing:
+def _ground(rng: Rng, kerb: float, front: float, length_m: float) -> Thing:
     """Lawn, pavements, kerbs, road, and what is painted on it."""
     joints, dashes, bars = np.arange(1, length_m), np.arange(0, length_m, 6), np.arange(-kerb + 0.5, kerb - 0.5)
-    crossing, shade_m = rng.uniform(8, 40) * (rng.random() < 0.4) - 5, 2 * rng.uniform(0.3, 1) * kerb
+    crossing = rng.uniform(8, 40) * (rng.random() < 0.4) - 5
     rows = (
         (_rows(-500, 0, 0), 1000, _FAR_M, _LAWN, GRASS),
         (_rows(-front, 0, 0), 2 * front, _FAR_M, _SLABS, PAVEMENT),
         (_rows(-front, 0, joints), 2 * front, 0.06, _JOINT, PAVEMENT),
         (_rows(-kerb - 0.2, 0, 0), 2 * kerb + 0.4, _FAR_M, _KERB, PAVEMENT),
         (_rows(-kerb, 0, 0), 2 * kerb, _FAR_M, _ASPHALT, ROAD),
-        (_rows(light.side * kerb, 0, 0), -light.side * shade_m, _FAR_M, _ASPHALT * light.shade, ROAD),
         (_rows(-0.08, 0, dashes), 0.16, 3, _WHITE, ROAD),
         (_rows(bars, 0, crossing), 0.5, 3, _WHITE, ROAD),
     )
@@ -303,16 +271,15 @@ def _ground(rng: np.random.Generator, light: Light, kerb: float, front: float, l
     return Thing(0, 0, shapes, length=_FAR_M)
 
 
-def _house(rng: np.random.Generator, light: Light, side: int, x: float, z: float) -> Thing:
-    length, height, pane = rng.uniform(8, 22), rng.uniform(6, 17), rng.uniform(1.0, 1.8)
-    wall = _pick(rng, _WALLS) * rng.uniform(0.8, 1.1) * (0.75 if side == light.side else 1.0)
+def _house(rng: Rng, light: Light, side: int, x: float, z: float) -> Thing:
+    length, height, pane = rng.uniform(9, 16), rng.uniform(6, 17), rng.uniform(1.0, 1.8)
+    wall = _pick(rng, _WALLS) * rng.uniform(0.8, 1.1) * (0.9 - 0.15 * side)
     along, up, across = (0, 0, length), (0, height, 0), (side * 14, 0, 0)
     sills = _rows(0, np.arange(1.2, height - 2.2, 3.1), np.arange(1, length - pane, 1.9 * pane))
     lit, roof = rng.random(len(sills)) < light.lit, rng.uniform(1.5, 4) * (rng.random() < 0.4)
     rows = (
         (_rects((0, 0, 0), (across, up)), wall * 0.85),
         (_rects((0, 0, 0), (along, up)), wall),
-        (_rects((0, height, 0), (along, (0, -0.5, 0))), wall * 0.6),
         (_flat([[(0, height), (side * 14, height), (side * 7, height + roof)]]), wall * 0.75),
         (_rects((0, height, 0), (along, (side * 7, roof, 0))), _TILES),
         (_rects(sills[~lit], ((0, 1.7, 0), (0, 0, pane))), light.zenith * 0.35),
@@ -321,7 +288,7 @@ def _house(rng: np.random.Generator, light: Light, side: int, x: float, z: float
     return Thing(x, z, [Shape(polygons, colour, BUILDING) for polygons, colour in rows if len(polygons)], length)
 
 
-def _tree(rng: np.random.Generator, x: float, z: float, height: float) -> Thing:
+def _tree(rng: Rng, x: float, z: float, height: float) -> Thing:
     leaf = _LEAF * rng.uniform(0.7, 1.2, 3)
     blobs, leaves = (part * 0.26 * height + (0, 0.68 * height, 0) for part in _CROWNS[rng.integers(len(_CROWNS))])
     tones = [*zip(blobs, rng.uniform(0.8, 1.1, 7), strict=True), *zip(leaves, (0.6, 1.35), strict=True)]
@@ -329,27 +296,26 @@ def _tree(rng: np.random.Generator, x: float, z: float, height: float) -> Thing:
     return Thing(x, z, [_post(0.025 * height, 0.6 * height, _BARK, TREE), *crown])
 
 
-def _car(rng: np.random.Generator, x: float, z: float, speed_z: float = 0.0) -> Thing:
+def _car(rng: Rng, x: float, z: float, speed_z: float = 0.0) -> Thing:
     """A car or van that shows its rear, or its front to the left of the middle."""
     height, length = rng.uniform((1.4, 3.7), (1.6, 4.6)) if rng.random() < 0.8 else rng.uniform((1.9, 4.6), (2.3, 5.4))
     paint, lamp = _pick(rng, _PAINTS) * rng.uniform(0.8, 1.1), _HEADLAMP if x < 0 else _TAIL_LAMP
-    colours = {"end": paint, "flank": paint * 0.75, "roof": paint * 0.9, "lamp": lamp}
-    colours |= {"rubber": _RUBBER, "glass": _GLASS, "plate": _WHITE}
+    colours = {"end": paint, "flank": paint * 0.75, "roof": paint * 0.9, "lamps": lamp, **_CAR_COLOURS}
     # Mirrored where it is to the right of the camera, so that the flank is the one that shows.
     size = (0.9 if x < 1.8 else -0.9, height, length)
     shadow = Shape(_rects((-1, 0, -0.2), ((2, 0, 0), (0, 0, length))), _SHADOW, ROAD)
-    shapes = [shadow, *(Shape(np.array([corners]) * size, colours[part], CAR) for part, corners in _CAR)]
+    shapes = [shadow, *(Shape(np.array(corners) * size, colours[part], CAR) for part, corners in _CAR)]
     return Thing(x, z, shapes, length, speed_z=speed_z)
 
 
-def _person(rng: np.random.Generator, x: float, z: float) -> Thing:
+def _person(rng: Rng, x: float, z: float) -> Thing:
     height, coat, skin = rng.uniform(1.55, 1.95), _pick(rng, _CLOTHES) * rng.uniform(0.7, 1.1), _pick(rng, _SKINS)
-    colours = {"coat": coat, "trousers": _pick(rng, _CLOTHES[:4]) * 0.6, "skin": skin, "hair": skin * 0.3}
+    colours = {"coat": coat, "legs": _pick(rng, _CLOTHES[:4]) * 0.6, "skin": skin, "hair": skin * 0.3}
     shapes = [Shape(outline * height, colours[part], PERSON) for part, outline in _PERSON]
     return Thing(x, z, shapes, speed_z=1.3 * rng.integers(-1, 2))
 
 
-def _sign(rng: np.random.Generator, x: float, z: float) -> Thing:
+def _sign(rng: Rng, x: float, z: float) -> Thing:
     board, size = _BOARDS[rng.integers(len(_BOARDS))], rng.uniform(0.4, 0.6)
     faces = ((size, _pick(rng, _BOARD_PAINTS)), (0.7 * size, _WHITE))
     return Thing(x, z, [_post(0.05, 2.4), *(Shape(board * each + (0, 2.6, 0), paint, SIGN) for each, paint in faces)])
@@ -364,40 +330,24 @@ def _post(half_m: float, height: float, colour: Array = _METAL, label: int = POL
     return Shape(_rects((-half_m, 0, 0), ((2 * half_m, 0, 0), (0, height, 0))), colour, label)
 
 
-def _perspective_noise(camera: Camera, light: Light) -> Array:
-    """Noise of unit variance that lies on the ground and, above the horizon, on a ceiling of clouds, (H, W)."""
+def _backdrop(camera: Camera, light: Light) -> tuple[UInt8Array, Array]:
+    """Sky (H, W, 3), haze below the horizon; and noise that lies on the clouds' ceiling and on the ground (H, W)."""
     rise = (camera.horizon_px - np.arange(camera.height, dtype=np.float32)[:, None]) / camera.focal_px
     ground_m = camera.y / np.maximum(-rise, 1e-3)
-    depth = np.where(rise > 0, 30 / (rise + 0.12), ground_m * _TILE_PX_PER_M)
+    depth = np.where(rise > 0, 30 / (np.abs(rise) + 0.12), ground_m * _TILE_PX_PER_M)
     across = depth * (np.arange(camera.width) - camera.centre_px) / camera.focal_px
     ahead = depth + np.where(rise > 0, 999 * light.clouds, camera.z * _TILE_PX_PER_M) + 0 * across
-    noise = cv2.remap(_tile(), np.float32(across), np.float32(ahead), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    # Far away the ground's is finer than a pixel, and would only flicker.
-    return noise * np.where(rise > 0, 1, np.exp(ground_m / -40)).astype(np.float32)
-
-
-@functools.cache
-def _tile() -> Array:
-    """Noise of all scales with unit variance that repeats without a seam, (256, 256)."""
-    white = np.random.default_rng(7).standard_normal((_TILE_PX, _TILE_PX))
-    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(_TILE_PX), np.fft.fftfreq(_TILE_PX)))
-    frequency[0, 0] = np.inf
-    noise = np.fft.ifft2(np.fft.fft2(white) / frequency**1.1).real
-    return (noise / noise.std()).astype(np.float32)
-
-
-def _sky(camera: Camera, light: Light, noise_hw: Array) -> UInt8Array:
-    """Zenith fades into haze, clouds before it; haze below the horizon."""
-    rise = (camera.horizon_px - np.arange(camera.height)[:, None, None]) / camera.focal_px
+    noise = cv2.remap(_TILE, np.float32(across), np.float32(ahead), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     low = np.clip(1 - rise / 0.45, 0, 1) ** 1.5
-    cover = np.clip(noise_hw[..., None] * 0.9 + light.clouds - 0.5, 0, 1) * (1 - 0.6 * low)
-    return (light.zenith + (light.haze - light.zenith) * (low + (1 - low) * cover)).astype(np.uint8)
+    cover = np.clip(noise * 0.9 + light.clouds - 0.5, 0, 1) * (1 - 0.6 * low)
+    sky_hwc = light.zenith + (light.haze - light.zenith) * (low + (1 - low) * cover)[..., None]
+    # Far away the ground's noise is finer than a pixel, and would only flicker.
+    return sky_hwc.astype(np.uint8), noise * np.exp(ground_m / -40)
 
 
-def _expose(rng: np.random.Generator, canvas: UInt8Array, noise_hw: Array, light: Light) -> UInt8Array:
+def _expose(rng: Rng, canvas: UInt8Array, noise_hw: Array, light: Light) -> UInt8Array:
     """Turn the drawing into a photograph: texture, colour of the light, lens blur, sensor noise."""
-    picture = canvas[..., :3] * (1 + _TEXTURE[canvas[..., 3]] * noise_hw)[..., None] * light.tint.astype(np.float32)
+    picture = canvas[..., :3] * (1 + _TEXTURE[canvas[..., 3]] * noise_hw)[..., None] * light.tint
     picture = cv2.GaussianBlur(picture, (3, 3), 0.5)
-    # The difference of two uniform bytes: close enough to normal, in a tenth of the time.
-    grain = np.subtract(*rng.integers(0, 256, (2, *picture.shape), dtype=np.uint8), dtype=np.int16)
-    return np.clip(picture + grain * np.float32(0.03), 0, 255).astype(np.uint8)
+    grain = 3 * rng.standard_normal(picture.shape, dtype=np.float32)
+    return np.clip(picture + grain, 0, 255).astype(np.uint8)

@@ -112,7 +112,7 @@ class _HostTail:
 def load_model(path: Path) -> Any:
     """The file as an onnx.ModelProto; raises ModelFileError where it is damaged or not self-contained."""
     onnx = _import("onnx")
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # onnx brings it
 
     try:
         model = onnx.load(path, load_external_data=False)

@@ -1,0 +1,66 @@
+"""What pip installs: the wheel's files, its command, and the editable install of the repository."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import fcnrt
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's wheel, built from a copy: setuptools writes into the folder that it builds."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    tracked = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "runtime")
+    subprocess.run(["cp", "-r", *(ROOT / name for name in tracked), source], check=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", out, source], check=True)
+    (path,) = out.iterdir()
+    return path
+
+
+def test_wheel_holds_the_runtime_and_nothing_else(wheel: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    expected = {path.relative_to(ROOT / "runtime") for path in (ROOT / "runtime/fcnrt").rglob("*.py")}
+    assert names == {path.as_posix() for path in expected} | {"fcnrt/py.typed"}
+
+
+def test_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", tmp_path / "site"]
+    subprocess.run([*pip, wheel], check=True)
+    run = subprocess.run(
+        [sys.executable, tmp_path / "site/bin/fcnrt", "--version"],
+        env={"PYTHONPATH": str(tmp_path / "site")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == f"fcnrt {fcnrt.__version__}\n"
+
+
+def test_wheel_needs_numpy_alone(wheel: Path) -> None:
+    (metadata,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("METADATA"))
+    lines = zipfile.ZipFile(wheel).read(metadata).decode().splitlines()
+    required = [line for line in lines if line.startswith("Requires-Dist:") and "extra ==" not in line]
+    assert required == ["Requires-Dist: numpy>=1.26"]
+    extras = {line.split()[1] for line in lines if line.startswith("Provides-Extra:")}
+    assert extras == {"export", "ort", "tensorrt", "tensorrt-rtx", "pycuda", "video", "bench", "dev"}
+
+
+def test_editable_install_is_this_tree() -> None:
+    records = [found.read_text("direct_url.json") for found in importlib.metadata.distributions(name="fcnrt")]
+    origins = [json.loads(record) for record in records if record]
+    if not origins:
+        pytest.skip("the tests run from a bare clone; `make test` installs it")
+    assert origins[0]["dir_info"]["editable"] and origins[0]["url"] == ROOT.as_uri()
+    assert importlib.metadata.version("fcnrt") == fcnrt.__version__
