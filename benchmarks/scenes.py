@@ -157,7 +157,9 @@ def drive(rng: Rng, frames: int, height: int, width: int) -> Iterator[Picture]:
     """
     light, speed = _light(rng), rng.uniform(6.0, 9.0)
     focal_px, centre_px = max(width, height) * rng.uniform(0.75, 1.05), width * rng.uniform(0.42, 0.58)
-    camera = Camera(height, width, focal_px, centre_px, height * rng.uniform(0.38, 0.52), *rng.uniform((1.2, 1.3), 2.2))
+    camera = Camera(
+        height, width, focal_px, centre_px, height * rng.uniform(0.38, 0.52), *rng.uniform((1.2, 1.3), 2.2).tolist()
+    )
     things = _street(rng, light, _SIGHT_M + frames / FRAME_RATE * speed, speed)
     for seconds in np.arange(frames) / FRAME_RATE:
         yield _photograph(rng, light, things, camera._replace(z=seconds * speed), seconds)
@@ -198,7 +200,7 @@ def _project(camera: Camera, points: Array) -> npt.NDArray[np.int32]:
 def _light(rng: Rng) -> Light:
     colours, tint, lit = _WEATHER[rng.choice(3, p=(0.5, 0.3, 0.2))]
     warmth = rng.uniform(0.75, 1.2) + rng.uniform(-0.06, 0.06) * np.array((1, 0, -1))
-    return Light(*_rgb(colours).astype(float), tint * warmth, lit, clouds=rng.uniform(0.1, 0.9))
+    return Light(*_rgb(colours).astype(float), np.float32(tint * warmth), lit, rng.uniform(0.1, 0.9))
 
 
 def _street(rng: Rng, light: Light, length_m: float, lane_speed: float) -> list[Thing]:
@@ -335,9 +337,9 @@ def _backdrop(camera: Camera, light: Light) -> tuple[UInt8Array, Array]:
     rise = (camera.horizon_px - np.arange(camera.height, dtype=np.float32)[:, None]) / camera.focal_px
     ground_m = camera.y / np.maximum(-rise, 1e-3)
     depth = np.where(rise > 0, 30 / (np.abs(rise) + 0.12), ground_m * _TILE_PX_PER_M)
-    across = depth * (np.arange(camera.width) - camera.centre_px) / camera.focal_px
-    ahead = depth + np.where(rise > 0, 999 * light.clouds, camera.z * _TILE_PX_PER_M) + 0 * across
-    noise = cv2.remap(_TILE, np.float32(across), np.float32(ahead), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    across = depth * (np.arange(camera.width, dtype=np.float32) - camera.centre_px) / camera.focal_px
+    ahead = depth + np.float32(np.where(rise > 0, 999 * light.clouds, camera.z * _TILE_PX_PER_M)) + 0 * across
+    noise = cv2.remap(_TILE, across, ahead, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     low = np.clip(1 - rise / 0.45, 0, 1) ** 1.5
     cover = np.clip(noise * 0.9 + light.clouds - 0.5, 0, 1) * (1 - 0.6 * low)
     sky_hwc = light.zenith + (light.haze - light.zenith) * (low + (1 - low) * cover)[..., None]

@@ -297,6 +297,23 @@ def test_cuda_without_a_gpu_is_one_line(model: Path) -> None:
         fcnrt.Segmenter(model, device="cuda")
 
 
+def test_cuda_provider_that_does_not_load_is_told_or_fallen_back_from(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from fcnrt.backends import ort
+
+    if not ort._why_no_cuda(onnxruntime):
+        pytest.skip("this machine has a GPU")
+    if ort.CUDA not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has no CUDA provider")
+    monkeypatch.setattr(ort, "_why_no_cuda", lambda package: "")  # as with a driver but without CUDA's libraries
+    with fcnrt.Segmenter(model, device="auto") as segment:
+        assert segment.device == "cpu" and segment(frames_of(1, 24, 24)[0]).shape == (24, 24)
+    with pytest.raises(fcnrt.BackendError, match="CUDA provider does not load"):
+        fcnrt.Segmenter(model, device="cuda")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_palette_and_classes(segment: fcnrt.Segmenter) -> None:
     assert segment.classes == tuple(f"class {index}" for index in range(CLASSES))
     assert segment.palette.shape == (CLASSES, 3) and segment.palette.dtype == np.uint8

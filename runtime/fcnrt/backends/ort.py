@@ -17,6 +17,7 @@ from ..host_ops import LabelUpsampler, argmax_labels
 from ..spec import ModelSpec
 from .base import Backend, Frames, Labels, Scores
 
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 MAX_SHAPES = 8  # frame shapes whose buffers are kept
 
 
@@ -41,11 +42,9 @@ class OrtBackend(Backend):
         self.spec = spec_of(model, path)
         _check_contract(model, path)
         self.fixed_shape = _fixed_shape(model)
-        self.device = _choose_device(self._ort, device)
         if color not in (None, self.spec.color):
             _swap_channels(model)
-        _show_scores(model, cut=self.device == "cpu")
-        self._session: Any = self._open_session(model, path, threads)
+        self.device, self._session = self._open_session(model, path, device, threads)
         self._plans: OrderedDict[tuple[int, ...], _HostTail] = OrderedDict()
 
     def labels(self, frames: Frames, out: Labels) -> None:
@@ -60,7 +59,7 @@ class OrtBackend(Backend):
         if tail is not None:
             self._run(frames, "scores", tail.scores)
             return tail.scores
-        with _engine_errors(f"on frames of shape {frames.shape}"):
+        with _engine_errors(f"failed on frames of shape {frames.shape}"):
             scores: Scores = self._session.run(["scores"], {"frames": frames})[0]
         return scores
 
@@ -81,15 +80,31 @@ class OrtBackend(Backend):
         binding = self._session.io_binding()
         binding.bind_input("frames", "cpu", 0, frames.dtype.type, frames.shape, frames.ctypes.data)
         binding.bind_output(output, "cpu", 0, out.dtype.type, out.shape, out.ctypes.data)
-        with _engine_errors(f"on frames of shape {frames.shape}"):
+        with _engine_errors(f"failed on frames of shape {frames.shape}"):
             self._session.run_with_iobinding(binding)
 
-    def _open_session(self, model: Any, path: Path, threads: int | None) -> Any:
+    def _open_session(self, model: Any, path: Path, device: str, threads: int | None) -> tuple[str, Any]:
+        """A session on the device asked for, and that device; "auto" falls back from CUDA to the CPU."""
+        kind, index = _parse_device(device)
+        _expose_scores(model)
+        if kind != "cpu":
+            missing = _why_no_cuda(self._ort)
+            if not missing:
+                session = self._new_session(model, path, (CUDA, {"device_id": index}), threads)
+                if CUDA in session.get_providers():
+                    return f"cuda:{index}", session
+                missing = "ONNX Runtime's CUDA provider does not load (it needs CUDA and cuDNN libraries)"
+            if kind == "cuda":
+                raise BackendError(f"device {device!r}: {missing}; use device='cpu'")
+        _cut_at_scores(model)
+        return "cpu", self._new_session(model, path, CPU, threads)
+
+    def _new_session(self, model: Any, path: Path, provider: Any, threads: int | None) -> Any:
         options = self._ort.SessionOptions()
-        options.log_severity_level = 3  # errors reach the caller as exceptions; warnings are not for users
+        options.log_severity_level = 4  # errors reach the caller as exceptions, warnings are not for users
         options.intra_op_num_threads = threads or 0
         with _engine_errors(f"cannot load {path}"):
-            return self._ort.InferenceSession(model.SerializeToString(), options, providers=_providers(self.device))
+            return self._ort.InferenceSession(model.SerializeToString(), options, providers=[provider])
 
 
 class _HostTail:
@@ -138,7 +153,7 @@ def _import(package: str) -> Any:
 def _onnxruntime() -> Any:
     onnxruntime = _import("onnxruntime")
     onnxruntime.disable_telemetry_events()
-    onnxruntime.set_default_logger_severity(3)
+    onnxruntime.set_default_logger_severity(4)
     return onnxruntime
 
 
@@ -158,22 +173,15 @@ def _fixed_shape(model: Any) -> tuple[int | None, int | None, int | None]:
     return batch, height, width
 
 
-def _choose_device(ort: Any, device: str) -> str:
+def _parse_device(device: str) -> tuple[str, int]:
     kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (index and not (kind == "cuda" and index.isdecimal())):
+    if kind not in ("auto", "cpu", "cuda") or (":" in device and not (kind == "cuda" and index.isdecimal())):
         raise BackendError(f"device {device!r}: expected auto, cpu, cuda or cuda:N")
-    if kind == "cpu":
-        return "cpu"
-    missing = _why_no_cuda(ort)
-    if not missing:
-        return f"cuda:{index or 0}"
-    if kind == "auto":
-        return "cpu"
-    raise BackendError(f"device {device!r}: {missing}; use device='cpu'")
+    return kind, int(index or 0)
 
 
 def _why_no_cuda(ort: Any) -> str:
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
+    if CUDA not in ort.get_available_providers():
         return "this onnxruntime has no CUDA provider (pip install onnxruntime-gpu)"
     try:  # asking the driver ourselves spares the user ONNX Runtime's noise where there is none
         driver = ctypes.CDLL("libcuda.so.1")
@@ -181,11 +189,6 @@ def _why_no_cuda(ort: Any) -> str:
         return "no NVIDIA driver on this machine"
     status = driver.cuInit(0)
     return f"the NVIDIA driver reports error {status}" if status else ""
-
-
-def _providers(device: str) -> list[Any]:
-    kind, _, index = device.partition(":")
-    return [("CUDAExecutionProvider", {"device_id": index})] if kind == "cuda" else ["CPUExecutionProvider"]
 
 
 def _swap_channels(model: Any) -> None:
@@ -201,15 +204,18 @@ def _swap_channels(model: Any) -> None:
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 1, 0]), "reversed_channels"))
 
 
-def _show_scores(model: Any, cut: bool) -> None:
-    """Make `scores` an output: the only one, with all behind it removed, or beside `labels`."""
+def _expose_scores(model: Any) -> None:
+    """Make `scores` an output beside `labels`."""
     graph = model.graph
     graph.output.append(next(value for value in graph.value_info if value.name == "scores"))
-    if cut:
-        kept = _needed_for(graph, "scores")
-        del graph.node[:]
-        graph.node.extend(kept)
-        del graph.output[0]
+
+
+def _cut_at_scores(model: Any) -> None:
+    """Make `scores` the only output and drop what comes after: ONNX Runtime would compute it all the same."""
+    kept = _needed_for(model.graph, "scores")
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    del model.graph.output[0]
 
 
 def _needed_for(graph: Any, tensor: str) -> list[Any]:
@@ -224,8 +230,8 @@ def _needed_for(graph: Any, tensor: str) -> list[Any]:
 
 @contextlib.contextmanager
 def _engine_errors(doing: str) -> Iterator[None]:
-    """ONNX Runtime's exceptions, which have no common base but RuntimeError-like names, as one of ours."""
+    """ONNX Runtime's exceptions, which share no base class, as one of ours."""
     try:
         yield
     except Exception as error:
-        raise BackendError(f"ONNX Runtime failed {doing}: {str(error).strip().splitlines()[0]}") from error
+        raise BackendError(f"ONNX Runtime: {doing}: {str(error).strip().splitlines()[0]}") from error
