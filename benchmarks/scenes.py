@@ -157,9 +157,8 @@ def drive(rng: Rng, frames: int, height: int, width: int) -> Iterator[Picture]:
     """
     light, speed = _light(rng), rng.uniform(6.0, 9.0)
     focal_px, centre_px = max(width, height) * rng.uniform(0.75, 1.05), width * rng.uniform(0.42, 0.58)
-    camera = Camera(
-        height, width, focal_px, centre_px, height * rng.uniform(0.38, 0.52), *rng.uniform((1.2, 1.3), 2.2).tolist()
-    )
+    horizon_px, x, y = height * rng.uniform(0.38, 0.52), rng.uniform(1.2, 2.2), rng.uniform(1.3, 2.1)
+    camera = Camera(height, width, focal_px, centre_px, horizon_px, x, y)
     things = _street(rng, light, _SIGHT_M + frames / FRAME_RATE * speed, speed)
     for seconds in np.arange(frames) / FRAME_RATE:
         yield _photograph(rng, light, things, camera._replace(z=seconds * speed), seconds)

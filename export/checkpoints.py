@@ -20,6 +20,9 @@ from torch import Tensor
 from errors import ExportError
 from pickles import load_module_pickle
 
+MAX_DEPTH = 8  # of dicts within dicts; more is a cycle
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+MAX_BYTES = 2**31  # of one tensor: what one ONNX file holds in all
 WRAPPERS = ("model_state_dict", "state_dict", "model_state", "model", "net")  # keys that trainers keep weights under
 TORCHVISION_NAMES = ("fcn_resnet50", "fcn_resnet101")
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -136,8 +139,10 @@ def _read_pickle(path: Path, trust_pickle: bool, reason: str) -> tuple[dict[str,
 
 def _unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Descend through trainers' dicts and strip `module.`; also the `arch` names found on the way."""
-    hints = []
-    while isinstance(content, Mapping):
+    hints: list[str] = []
+    for _ in range(MAX_DEPTH):
+        if not isinstance(content, Mapping):
+            break
         arch = content.get("arch")
         if isinstance(arch, str):
             hints.append(arch)
@@ -165,8 +170,10 @@ def _checked(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
 def _checked_tensor(key: str, value: Tensor, path: Path) -> Tensor:
     if value.layout != torch.strided:
         raise ExportError(f"{path}: {key} is sparse; save the checkpoint with {key}.to_dense()")
-    if not value.is_floating_point() or value.is_quantized:
+    if value.dtype not in FLOATS:
         raise ExportError(f"{path}: {key} is {value.dtype}; expected floating-point weights, not quantised ones")
+    if not 0 < 4 * value.numel() < MAX_BYTES:
+        raise ExportError(f"{path}: {key} has the shape {tuple(value.shape)}; expected weights of at most 2 GiB")
     if value.is_meta:
         raise ExportError(f"{path}: {key} has no data (meta tensor); save the checkpoint from a loaded model")
     value = value.detach().to(torch.float32).contiguous()

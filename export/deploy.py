@@ -59,6 +59,7 @@ def deploy(net: Fcn, contract: InputContract, color: str, half: bool) -> Deploye
     """
     net.eval().requires_grad_(False)
     last_step, tail = exact_tail(net)
+    drop_last_deconv(net)
     fold_batchnorm(net)
     fold_score_scales(net)
     group_diagonal_deconvs(net)
@@ -75,6 +76,13 @@ def exact_tail(net: Fcn) -> tuple[nn.Module | None, Tail]:
     if deconv is None or is_bilinear(deconv):
         return None, net.tail
     return SubpixelDeconv(deconv), Tail("none", offset=net.tail.offset)
+
+
+def drop_last_deconv(net: Fcn) -> None:
+    """Free the last deconvolution, whose part the tail has taken over; a trained one can be large."""
+    for name, module in list(net.named_modules()):
+        if module is net.last_deconv:
+            net.set_submodule(name, nn.Identity())
 
 
 def is_bilinear(deconv: ScoreDeconv) -> bool:

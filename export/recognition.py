@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import torch
@@ -77,7 +78,7 @@ def build(checkpoint: Checkpoint, family: type[Fcn], variant: str) -> Fcn:
     try:
         with torch.device("meta"):
             net = family.from_state(state, variant)
-    except (KeyError, StopIteration, IndexError, ValueError, AttributeError) as error:
+    except (KeyError, StopIteration, IndexError, ValueError, ZeroDivisionError) as error:
         raise ExportError(f"{checkpoint.path}: looks like {family.family} {variant}, but {_what(error)}") from error
     _check_keys(checkpoint, net, state)
     net.load_state_dict(_with_counters(net, state), assign=True)
@@ -111,8 +112,8 @@ def _variant_from_hints(checkpoint: Checkpoint, family: type[Fcn], admitted: tup
 
 def _names(hint: str, variant: str) -> bool:
     """Whether a class or file name begins with a variant: FCN8sAtOnce, fcn8s-atonce_from_caffe.pth, FCNs-BCE..."""
-    hint, base = hint.lower(), variant.lower()
-    for spelling in {base, base.replace("-", ""), base.replace("-", "_")}:
+    hint = re.sub("at[-_ ]once", "atonce", hint.lower())
+    for spelling in {variant, variant.replace("-", ""), variant.replace("-", "_")}:
         if hint.startswith(spelling) and not hint[len(spelling) :][:1].isalnum():
             return True
     return False

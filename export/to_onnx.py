@@ -56,6 +56,9 @@ def export(options: argparse.Namespace) -> Path:
     from recognition import build, choose_contract, recognise
     from verify import reference_cases
 
+    output = options.output or _default_output(options)
+    if output.resolve() == Path(options.checkpoint).resolve():
+        raise ExportError(f"-o {output}: this is the checkpoint, which would be lost; choose another name")
     checkpoint = _load(options)
     family, variant = recognise(checkpoint, options.family, options.variant)
     contract = choose_contract(family, options.input_scale)
@@ -65,7 +68,6 @@ def export(options: argparse.Namespace) -> Path:
 
     cases = reference_cases(net, contract, options.color, fixed)
     model = _deployed(options, net, contract, cases, facts, fixed)
-    output = options.output or _default_output(options)
     agreement = _write_verified(model, output, cases, options.precision)
     _report(output, net, facts, agreement, fixed)
     return output

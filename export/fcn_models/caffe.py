@@ -60,7 +60,7 @@ class CaffeFcn(Fcn):
 
     @classmethod
     def matches(cls, state: State) -> bool:
-        return {"conv1_1.weight", "fc6.weight", "score_fr.weight"} <= state.keys() and state["fc6.weight"].dim() == 4
+        return {"conv1_1.weight", "fc6.weight", "score_fr.weight"} <= state.keys() and bool(cls.variants_of(state))
 
     @classmethod
     def variants_of(cls, state: State) -> tuple[str, ...]:

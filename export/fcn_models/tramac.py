@@ -88,7 +88,10 @@ class TramacVggFcn(Fcn):
     @classmethod
     def from_state(cls, state: State, variant: str) -> TramacVggFcn:
         hidden, classes = (state[f"head.block.{index}.weight"].shape[0] for index in (0, 4))
-        return cls(variant, read_plan(state, "pretrained"), hidden, classes)
+        plan = read_plan(state, "pretrained")
+        if [entry == "M" for entry in plan] != [entry == "M" for entry in VGG16]:
+            raise ValueError("its body is no VGG16, the only one that upstream has")
+        return cls(variant, plan, hidden, classes)
 
     def scores(self, x: Tensor) -> Tensor:
         pool3, pool4, pool5 = pooled(self.pretrained, x)[2:]

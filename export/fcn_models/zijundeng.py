@@ -33,7 +33,8 @@ class ZijundengFcn(CaffeFcn):
 
     @classmethod
     def matches(cls, state: State) -> bool:
-        return {"features5.0.weight", "score_fr.0.weight", "score_fr.6.weight"} <= state.keys()
+        scores = {"features5.0.weight", "score_fr.0.weight", "score_fr.6.weight"}
+        return scores <= state.keys() and bool(cls.variants_of(state))
 
     @classmethod
     def canonical(cls, state: State) -> State:

@@ -106,6 +106,9 @@ def truncated(share: float):
     return write
 
 
+CYCLE: dict[str, Any] = {"epoch": 1}
+CYCLE["model"] = CYCLE
+
 BAD: dict[str, tuple[Any, str]] = {
     "missing": (lambda path: None, "no such file"),
     "folder": (lambda path: path.mkdir(), "no such file"),
@@ -121,6 +124,14 @@ BAD: dict[str, tuple[Any, str]] = {
     "infinity": (saved({**STATE, "fc7.bias": torch.full((24,), torch.inf)}), "fc7.bias holds NaN or infinity"),
     "sparse": (saved({**STATE, "fc7.bias": torch.ones(24).to_sparse()}), r"fc7\.bias is sparse"),
     "integers": (saved({**STATE, "fc7.bias": torch.ones(24, dtype=torch.int8)}), "fc7.bias is torch.int8"),
+    "complex": (saved({**STATE, "fc7.bias": torch.ones(24, dtype=torch.complex64)}), r"fc7\.bias is torch\.complex64"),
+    "float8": (saved({**STATE, "fc7.bias": torch.ones(24).to(torch.float8_e5m2)}), r"fc7\.bias is torch\.float8_e5m2"),
+    "no elements": (saved({**STATE, "fc7.bias": torch.ones(0)}), r"fc7\.bias has the shape \(0,\)"),
+    "terabytes": (
+        saved({**STATE, "fc7.bias": torch.ones(1).expand(2**40)}),
+        r"fc7\.bias has the shape \(1099511627776,",
+    ),
+    "cycle": (saved(CYCLE), "no weights found"),
     "module pickle": (saved(nn.Linear(2, 2)), "add --trust-pickle"),
     "plain pickle of code": (lambda path: path.write_bytes(pickle.dumps(print)), "not a checkpoint"),
 }

@@ -11,8 +11,10 @@ from torch import Tensor
 from checkpoints import Checkpoint
 from errors import ExportError
 from fcn_models import FAMILIES
+from fcn_models.tramac import TramacVggFcn
+from fcn_models.vgg import VGG_PLANS
 from recognition import build, choose_contract, recognise
-from tiny_networks import NAMES, tiny, upstream_state
+from tiny_networks import NAMES, narrow, tiny, upstream_state
 
 BY_NAME = {family.family: family for family in FAMILIES}
 
@@ -52,6 +54,8 @@ def test_keys_alone_tell_the_variant(name: str) -> None:
         ("caffe fcn8s", "fcn8s_from_caffe.pth", "fcn8s"),
         ("caffe fcn8s", "fcn8s-atonce_from_caffe.pth", "fcn8s-atonce"),
         ("caffe fcn8s", "fcn8s-atonce-heavy-pascal.pth", "fcn8s-atonce"),
+        ("caffe fcn8s", "fcn8s-at-once.pth", "fcn8s-atonce"),
+        ("caffe fcn8s", "FCN8s_AtOnce.pth", "fcn8s-atonce"),
         ("pochih fcns", "FCNs", "fcns"),
         ("pochih fcns", "FCNs-BCEWithLogits_batch6_epoch500_RMSprop_lr0.0001", "fcns"),
         ("pochih fcns", "FCN16s-BCEWithLogits_batch6", "fcn16s"),
@@ -142,6 +146,19 @@ def test_missing_key_is_named(name: str, key: str, text: str) -> None:
     del state[key]
     with pytest.raises(ExportError, match=text):
         build(checkpoint(state), *recognise(checkpoint(state), variant=name.split()[1]))
+
+
+def test_missing_last_deconvolution_is_named() -> None:
+    state = state_of("caffe fcn16s")
+    del state["upscore16.weight"]
+    with pytest.raises(ExportError, match=r"nearest is caffe fcn16s, which also needs upscore16\.weight"):
+        recognise(checkpoint(state))
+
+
+def test_tramac_on_another_vgg_is_refused() -> None:
+    net = TramacVggFcn("fcn32s", narrow(VGG_PLANS["vgg13"]), 4, 7)
+    with pytest.raises(ExportError, match="looks like tramac fcn32s, but its body is no VGG16"):
+        build(checkpoint(net.state_dict()), TramacVggFcn, "fcn32s")
 
 
 def test_wrong_shape_is_named() -> None:

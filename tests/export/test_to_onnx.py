@@ -90,6 +90,14 @@ def test_refusals_are_one_line(
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
+def test_checkpoint_is_not_overwritten(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = checkpoint.read_bytes()
+    same = checkpoint.parent / "." / checkpoint.name
+    assert to_onnx.main([str(checkpoint), "-o", str(same)]) == 1
+    assert "this is the checkpoint, which would be lost" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == before
+
+
 def test_family_minimum_holds_for_fixed_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(upstream_state(tiny("tramac fcn8s")), tmp_path / "net.pth")
     assert to_onnx.main([str(tmp_path / "net.pth"), "--width", "31"]) == 1

@@ -100,10 +100,10 @@ class OrtBackend(Backend):
         return "cpu", self._new_session(model, path, CPU, threads)
 
     def _new_session(self, model: Any, path: Path, provider: Any, threads: int | None) -> Any:
-        options = self._ort.SessionOptions()
-        options.log_severity_level = 4  # errors reach the caller as exceptions, warnings are not for users
-        options.intra_op_num_threads = threads or 0
         with _engine_errors(f"cannot load {path}"):
+            options = self._ort.SessionOptions()
+            options.log_severity_level = 4  # errors reach the caller as exceptions, warnings are not for users
+            options.intra_op_num_threads = threads or 0
             return self._ort.InferenceSession(model.SerializeToString(), options, providers=[provider])
 
 

@@ -1,0 +1,69 @@
+"""README keeps its promises: its commands parse, its Python runs, its files exist, its figures come from results."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import to_onnx
+from conftest import Export
+from fcnrt.__main__ import _parser as runtime_parser
+from verify import _textured_frames
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
+INLINE = re.findall(r"`((?:python |fcnrt |make )[^`]*)`", README)
+
+
+def commands() -> list[str]:
+    """Every command that README shows: prompts of sessions, lines of sh blocks, inline code."""
+    lines = [line for kind, block in BLOCKS if kind in ("sh", "console") for line in block.splitlines()]
+    prompts = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    plain = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if line]
+    return [line.split("  #")[0].strip() for line in (*prompts, *plain, *INLINE)]
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_command_is_one_that_we_have(command: str) -> None:
+    program, *arguments = shlex.split(command)
+    if program.endswith("python") and arguments[0] == "export/to_onnx.py":
+        to_onnx._parser().parse_args(arguments[1:])
+    elif program.endswith("fcnrt"):
+        runtime_parser().parse_args(arguments)
+    elif program == "make":
+        makefile = (ROOT / "Makefile").read_text()
+        assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in arguments)
+    elif program == "pip":
+        extras = re.findall(r"\[(.*)\]", command)
+        assert all(
+            f"\n{extra} =\n" in (ROOT / "setup.cfg").read_text() for extra in ",".join(extras).split(",") if extra
+        )
+    else:
+        assert program.endswith("python") and (ROOT / arguments[0]).is_file()
+
+
+def test_python_example_runs(exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(exported("caffe fcn8s"), tmp_path / "fcn8s.onnx")
+    monkeypatch.chdir(tmp_path)
+    (example,) = (block for kind, block in BLOCKS if kind == "python")
+    frames = list(_textured_frames(3, 40, 51, seed=0).numpy())
+    names = {"frame": frames[0], "frames": frames}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["labels"].shape == (40, 51) and names["labels"].dtype == np.uint8
+    assert names["picture"].shape == (40, 51, 3)
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_linked_file_exists(target: str) -> None:
+    assert (ROOT / target).is_file()
+
+
+@pytest.mark.parametrize("name", re.findall(r"^  (\w+\.py)|  (\w+\.py)   ", README, flags=re.M))
+def test_module_in_the_map_exists(name: tuple[str, str]) -> None:
+    assert any(ROOT.rglob(name[0] or name[1]))
