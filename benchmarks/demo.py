@@ -17,14 +17,23 @@ import scenes
 from fcnrt import Segmenter, legend, overlay
 from fcnrt.video import VideoWriter, write_image, write_labels
 from metrics import ConfusionMatrix
-from train import SIZE, a_core_left_free, class_weights, save_checkpoint, scene_batches, slim_fcn, train
+from train import (
+    SIZE,
+    a_core_left_free,
+    balanced_weights,
+    save_checkpoint,
+    scene_batches,
+    slim_fcn,
+    train,
+    whole_number,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
 import to_onnx
 
 UInt8Array = npt.NDArray[np.uint8]
 
-STEPS = 500
+STEPS = 600
 
 # Streams of randomness; training has stream 0, so that nothing shown or measured was trained on.
 UNSEEN, STREET, DRIVE = 1, 2, 3
@@ -53,7 +62,7 @@ def train_slim(checkpoint: Path, steps: int, seed: int, size: tuple[int, int]) -
     started = time.perf_counter()
     net = slim_fcn(len(scenes.CLASSES), seed)
     with a_core_left_free():
-        losses = train(net, scene_batches(seed, size=size), steps, class_weights=class_weights(seed, size))
+        losses = train(net, scene_batches(seed, size=size), steps, class_weights=balanced_weights(seed, size))
     save_checkpoint(net, checkpoint)
     seconds = time.perf_counter() - started
     print(f"trained    {checkpoint}: loss {np.mean(losses[-20:]):.3f} after {steps} steps, {seconds:.0f} s")
@@ -132,11 +141,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="demo.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder to write to (demo)")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"steps of training ({STEPS})")
-    parser.add_argument("--scenes", type=int, default=60, help="new scenes to measure on (60)")
+    parser.add_argument("--steps", type=whole_number, default=STEPS, help=f"steps of training ({STEPS})")
+    parser.add_argument("--scenes", type=whole_number, default=60, help="new scenes to measure on (60)")
     parser.add_argument("--seconds", type=float, default=4, help="length of the film (4)")
-    parser.add_argument("--height", type=int, default=SIZE[0], help=f"of the frames in pixels ({SIZE[0]})")
-    parser.add_argument("--width", type=int, default=SIZE[1], help=f"of the frames in pixels ({SIZE[1]})")
+    parser.add_argument("--height", type=whole_number, default=SIZE[0], help=f"of the frames in pixels ({SIZE[0]})")
+    parser.add_argument("--width", type=whole_number, default=SIZE[1], help=f"of the frames in pixels ({SIZE[1]})")
     parser.add_argument("--seed", type=int, default=0, help="of weights and scenes (0)")
     return parser
 

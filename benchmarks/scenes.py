@@ -1,8 +1,7 @@
 """Generated street scenes with exact labels: something to train on and to show where no data set is.
 
-A small world in metres (x right, y up from the ground, z ahead) is made of flat shapes and painted from far to near
-through a pinhole camera, colour and class of each by the same call. Light, texture, blur and noise then change the
-picture alone.
+A small world of flat shapes in metres (x right, y up from the ground, z ahead) is painted from far to near, colour and
+class of each by the same call, through a pinhole camera. Light, texture, blur and noise then change the picture alone.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ Array = npt.NDArray[Any]
 Picture = tuple[UInt8Array, UInt8Array]
 Rng = np.random.Generator
 
-_NEAR_M, _SIGHT_M, _FAR_M, _HAZE_M = 0.6, 100.0, 600.0, 300.0
-_SUBPIXEL_BITS = 4  # of polygon corners: without them slow things would move in steps of a pixel
-_TILE_PX_PER_M = 24.0
+_NEAR_M, _SIGHT_M, _FAR_M, _HAZE_M, _TILE_PX_PER_M = 0.6, 100.0, 600.0, 300.0, 24.0
+_FINE_BITS = 4  # of polygon corners: without them slow things would move in steps of a pixel
 
 
 def _rgb(colours: str) -> UInt8Array:
@@ -156,9 +154,8 @@ def drive(rng: Rng, frames: int, height: int, width: int) -> Iterator[Picture]:
         frame and labels, as `scene` returns them.
     """
     light, speed = _light(rng), rng.uniform(6.0, 9.0)
-    focal_px, centre_px = max(width, height) * rng.uniform(0.75, 1.05), width * rng.uniform(0.42, 0.58)
-    horizon_px, x, y = height * rng.uniform(0.38, 0.52), rng.uniform(1.2, 2.2), rng.uniform(1.3, 2.1)
-    camera = Camera(height, width, focal_px, centre_px, horizon_px, x, y)
+    focal, centre, horizon, x, y = rng.uniform((0.75, 0.42, 0.38, 1.2, 1.3), (1.05, 0.58, 0.52, 2.2, 2.1)).tolist()
+    camera = Camera(height, width, focal * max(width, height), centre * width, horizon * height, x, y)
     things = _street(rng, light, _SIGHT_M + frames / FRAME_RATE * speed, speed)
     for seconds in np.arange(frames) / FRAME_RATE:
         yield _photograph(rng, light, things, camera._replace(z=seconds * speed), seconds)
@@ -186,14 +183,14 @@ def _paint(canvas: UInt8Array, camera: Camera, light: Light, things: list[Thing]
     outlines = np.split(_project(camera, np.concatenate(corners)), np.cumsum([len(each) for each in corners])[:-1])
     for (shape, _), colour, outline in zip(placed, hazy, outlines, strict=True):
         polygons = list(outline.reshape(*shape.polygons.shape[:2], 2))
-        cv2.fillPoly(canvas, polygons, (*colour, shape.label), shift=_SUBPIXEL_BITS)
+        cv2.fillPoly(canvas, polygons, (*colour, shape.label), shift=_FINE_BITS)
 
 
 def _project(camera: Camera, points: Array) -> npt.NDArray[np.int32]:
-    """Metres (n, 3), z from the camera on, to fractions of a pixel (n, 2); what lies behind moves to just before it."""
+    """Metres (n, 3), z from the camera on, to 16ths of a pixel (n, 2); what lies behind moves to just before it."""
     scale = camera.focal_px / np.maximum(points[:, 2:], _NEAR_M)
     pixels = (points[:, :2] - (camera.x, camera.y)) * (1, -1) * scale + (camera.centre_px, camera.horizon_px)
-    return np.rint(np.clip(pixels, -20000, 20000) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    return np.rint(np.clip(pixels, -20000, 20000) * (1 << _FINE_BITS)).astype(np.int32)
 
 
 def _light(rng: Rng) -> Light:
@@ -205,7 +202,7 @@ def _light(rng: Rng) -> Light:
 def _street(rng: Rng, light: Light, length_m: float, lane_speed: float) -> list[Thing]:
     """Ground, as wide to the left as to the right, and all that stands or moves on it."""
     parking = rng.random() < 0.7
-    kerb = rng.uniform(3.4, 4.0) + 2.2 * parking
+    kerb = (5.9 if parking else 3.7) + rng.uniform(-0.3, 0.3)
     front = kerb + rng.uniform(2.6, 5.0)
     things = [_ground(rng, kerb, front, length_m)]
     # One speed per lane, so that no car runs into another.
@@ -292,8 +289,8 @@ def _house(rng: Rng, light: Light, side: int, x: float, z: float) -> Thing:
 def _tree(rng: Rng, x: float, z: float, height: float) -> Thing:
     leaf = _LEAF * rng.uniform(0.7, 1.2, 3)
     blobs, leaves = (part * 0.26 * height + (0, 0.68 * height, 0) for part in _CROWNS[rng.integers(len(_CROWNS))])
-    tones = [*zip(blobs, rng.uniform(0.8, 1.1, 7), strict=True), *zip(leaves, (0.6, 1.35), strict=True)]
-    crown = [Shape(polygons, leaf * tone, TREE) for polygons, tone in tones]
+    tones = (*rng.uniform(0.8, 1.1, 7), 0.6, 1.35)
+    crown = [Shape(part, leaf * tone, TREE) for part, tone in zip([*blobs, *leaves], tones, strict=True)]
     return Thing(x, z, [_post(0.025 * height, 0.6 * height, _BARK, TREE), *crown])
 
 
@@ -348,7 +345,6 @@ def _backdrop(camera: Camera, light: Light) -> tuple[UInt8Array, Array]:
 
 def _expose(rng: Rng, canvas: UInt8Array, noise_hw: Array, light: Light) -> UInt8Array:
     """Turn the drawing into a photograph: texture, colour of the light, lens blur, sensor noise."""
-    picture = canvas[..., :3] * (1 + _TEXTURE[canvas[..., 3]] * noise_hw)[..., None] * light.tint
-    picture = cv2.GaussianBlur(picture, (3, 3), 0.5)
-    grain = 3 * rng.standard_normal(picture.shape, dtype=np.float32)
-    return np.clip(picture + grain, 0, 255).astype(np.uint8)
+    lit_hwc = (1 + _TEXTURE[canvas[..., 3]] * noise_hw)[..., None] * light.tint
+    picture = cv2.GaussianBlur(canvas[..., :3] * lit_hwc, (3, 3), 0.5)
+    return np.clip(picture + 3 * rng.standard_normal(picture.shape, np.float32), 0, 255).astype(np.uint8)

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     net = slim_fcn(len(scenes.CLASSES), options.seed)
     with a_core_left_free():
-        losses = train(net, scene_batches(options.seed), options.steps, class_weights=class_weights(options.seed))
+        losses = train(net, scene_batches(options.seed), options.steps, class_weights=balanced_weights(options.seed))
     save_checkpoint(net, options.output)
     print(f"{options.output}  loss {np.mean(losses[-20:]):.3f} after {len(losses)} steps")
     print(f"next: python export/to_onnx.py {options.output}")
@@ -86,7 +86,7 @@ def train(
     optimiser = torch.optim.AdamW(net.parameters(), learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
     losses: list[float] = []
-    with tqdm(total=steps, desc="train", unit="step", disable=not progress) as bar:
+    with tqdm(total=steps, desc="train", unit="step", leave=False, disable=None if progress else True) as bar:
         for frames_nhwc, labels_nhw in itertools.islice(batches, steps):
             logits_nchw = net(_normalised(frames_nhwc, net))
             loss = pixel_loss(logits_nchw, torch.from_numpy(labels_nhw).long(), class_weights)
@@ -106,7 +106,7 @@ def pixel_loss(logits_nchw: Tensor, labels_nhw: Tensor, class_weights: Tensor | 
     return F.cross_entropy(logits_nchw, labels_nhw, class_weights, ignore_index=VOID)
 
 
-def class_weights(seed: int, size: tuple[int, int] = SIZE, count: int = 40) -> Tensor:
+def balanced_weights(seed: int, size: tuple[int, int] = SIZE, count: int = 40) -> Tensor:
     """Weights (C,) for `train` that help rare classes mildly: their share of pixels to the power -0.4.
 
     Args:
@@ -171,12 +171,19 @@ def _normalised(frames_nhwc: npt.NDArray[Any], net: Fcn) -> Tensor:
     return (x * contract.scale - mean) / std
 
 
+def whole_number(text: str) -> int:
+    """An argparse type: a whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("slim.pth"), help="checkpoint to write (slim.pth)")
-    parser.add_argument("--steps", type=int, default=300, help=f"batches of {BATCH} scenes to train on (300)")
+    parser.add_argument("--steps", type=whole_number, default=300, help=f"batches of {BATCH} scenes to train on (300)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and scenes (0)")
     return parser
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import to_onnx
 from conftest import Export
 from fcnrt.__main__ import _parser as runtime_parser
+from tiny_networks import tiny
 from verify import _textured_frames
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +59,15 @@ def test_python_example_runs(exported: Export, tmp_path: Path, monkeypatch: pyte
     exec(compile(example, "README.md", "exec"), names)
     assert names["labels"].shape == (40, 51) and names["labels"].dtype == np.uint8
     assert names["picture"].shape == (40, 51, 3)
+
+
+def test_refusal_is_printed_as_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(tiny("caffe fcn8s").state_dict(), tmp_path / "model_best.pth.tar")
+    monkeypatch.chdir(tmp_path)
+    assert to_onnx.main(["model_best.pth.tar"]) == 1
+    assert f"export/to_onnx.py model_best.pth.tar\n{capsys.readouterr().err}" in README
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))

@@ -55,8 +55,9 @@ def segment(options: argparse.Namespace) -> int:
     jobs = [_job(source, options) for source in find_inputs(options.inputs)]
     _check_targets(jobs, options.force)
     options.output.mkdir(parents=True, exist_ok=True)
-    started, frames, failed = time.perf_counter(), 0, 0
+    frames = failed = 0
     with Segmenter(options.model, device=options.device, threads=options.threads, color="rgb") as segmenter:
+        started = time.perf_counter()
         for job in _progress(jobs, "file", hide=len(jobs) == 1):
             try:
                 run = _segment_video if is_video(job.source) else _segment_picture
@@ -65,7 +66,7 @@ def segment(options: argparse.Namespace) -> int:
                 failed += 1
                 print(f"fcnrt: {job.source}: {_without_prefix(error, job.source)}", file=sys.stderr)
     seconds = time.perf_counter() - started
-    print(f"{frames} frames in {seconds:.1f} s ({frames / seconds:.1f} frames/s) -> {options.output}")
+    print(f"{frames} frame{'s'[: frames != 1]} in {seconds:.1f} s, files included -> {options.output}")
     return 1 if failed else 0
 
 

@@ -79,7 +79,7 @@ def test_outlines_in_the_labels_are_outlines_in_the_picture(monkeypatch):
 
 def test_a_point_is_projected_as_by_a_pinhole():
     camera = scenes.Camera(height=60, width=100, focal_px=100, centre_px=50, horizon_px=30, x=1, y=1.5)
-    pixels = scenes._project(camera, np.array([(3.0, 0.5, 10)])) / 2**scenes._SUBPIXEL_BITS
+    pixels = scenes._project(camera, np.array([(3.0, 0.5, 10)])) / 2**scenes._FINE_BITS
     np.testing.assert_array_equal(pixels, [(50 + 100 * 2 / 10, 30 + 100 * 1 / 10)])
 
 

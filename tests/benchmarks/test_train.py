@@ -69,7 +69,7 @@ def test_torch_gets_its_cores_back():
 
 
 def test_weights_shift_attention_to_rare_classes():
-    weights = train.class_weights(0, SIZE, count=4)
+    weights = train.balanced_weights(0, SIZE, count=4)
     assert weights.shape == (len(scenes.CLASSES),)
     assert weights[scenes.ROAD] < weights[scenes.CAR] < weights[scenes.SIGN]
 
@@ -96,8 +96,16 @@ def test_training_mode_is_left_and_the_bar_is_silent_when_asked(capsys):
 def test_command_line(tmp_path, monkeypatch, capsys):
     batches = pieces(2)
     monkeypatch.setattr(train, "scene_batches", lambda seed: batches)
-    monkeypatch.setattr(train, "class_weights", lambda seed: None)
+    monkeypatch.setattr(train, "balanced_weights", lambda seed: None)
     path = tmp_path / "made" / "slim.pth"
     assert train.main(["-o", str(path), "--steps", "2", "--seed", "4"]) == 0
     assert path.is_file()
     assert f"next: python export/to_onnx.py {path}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("steps", ["0", "-3", "many"])
+def test_wrong_steps_are_refused(steps, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main([f"--steps={steps}"])
+    assert stop.value.code == 2
+    assert f"expected a whole number from 1 up, got {steps!r}" in capsys.readouterr().err
