@@ -8,6 +8,7 @@ import pickle
 import re
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ def load_checkpoint(path: Path, trust_pickle: bool = False) -> Checkpoint:
         raise ExportError(f"{path}: no such file; expected a checkpoint or one of {', '.join(TORCHVISION_NAMES)}")
     if path.stat().st_size == 0:
         raise ExportError(f"{path}: the file is empty; copy or download it again")
+    _check_archive(path)
     content, arch = _read(path, trust_pickle)
     state, more_hints = _unwrap(content, path)
     hints = (*more_hints, arch, path.name)
@@ -111,6 +113,19 @@ def _read(path: Path, trust_pickle: bool) -> tuple[Any, str]:
         raise ExportError(f"{path}: truncated or not a checkpoint ({_first_line(error)})") from error
 
 
+def _check_archive(path: Path) -> None:
+    """torch reads a zip file's records without comparing their checksums."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, zlib.error) as error:
+        raise ExportError(f"{path}: truncated or not a checkpoint ({_first_line(error)})") from error
+    if damaged:
+        raise ExportError(f"{path}: damaged, {damaged} fails its checksum; copy or download it again")
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -146,10 +161,11 @@ def _unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
         arch = content.get("arch")
         if isinstance(arch, str):
             hints.append(arch)
+        wrapped = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
-        if state:
+        if wrapped is None and state:
             return _strip_module(state), hints
-        content = next((content[key] for key in WRAPPERS if key in content), None)
+        content = wrapped
     raise ExportError(
         f"{path}: no weights found; expected a state dict, or a dict with one under {', '.join(WRAPPERS)}"
     )

@@ -67,12 +67,13 @@ def palette(option: str | None, classes: str | None, count: int) -> str | list[l
     """
     if option is None:
         return PALETTES.get(classes or "", "generated")
-    if option in (*PALETTES.values(), "generated"):
+    if option in ("voc", "generated"):  # rules that go on for any number of classes
         return option
-    colours = [_colour(option, line) for line in _lines(Path(option))]
-    if len(colours) != count:
-        raise ExportError(f"--palette {option}: {len(colours)} colours, but the checkpoint has {count} classes")
-    return colours
+    colours = None if option in PALETTES else [_colour(option, line) for line in _lines(Path(option))]
+    found = len(NAMED[option].split(", ")) if colours is None else len(colours)
+    if found < count or (colours and found != count):
+        raise ExportError(f"--palette {option}: {found} colours, but the checkpoint has {count} classes")
+    return option if colours is None else colours
 
 
 def _colour(path: str, line: str) -> list[int]:

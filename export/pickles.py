@@ -10,6 +10,7 @@ import collections
 import pickle
 import types
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +18,35 @@ import torch
 
 from errors import ExportError
 
-# Reconstructors of tensors and plain containers: they build data and call nothing they are given.
-BUILDERS: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): torch._utils._rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-    ("torch", "device"): torch.device,
-    ("torch", "Size"): torch.Size,
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
-}
-STORAGES = ("FloatStorage", "DoubleStorage", "HalfStorage", "BFloat16Storage", "LongStorage", "IntStorage")
+MAX_DEPTH = 8  # of DataParallel within DataParallel; more is a cycle
 FCN_CLASSES = {"FCN32s", "FCN16s", "FCN8s", "FCN8sAtOnce", "FCNs", "VGGNet", "FCN"}
 FCN_MODULES = ("fcn", "torchfcn.models", "core.models.fcn", "core.models.fcnv2", "models")
 LAYER_MODULES = ("torch.nn.modules.", "torch.nn.parallel.", "torchvision.models.")
+
+
+def _sealed(build: Callable[..., Any]) -> Any:
+    """Something that calls `build` and has no attributes that a pickle could set."""
+
+    class Builder:
+        __slots__ = ()
+
+        def __call__(self, *args: Any) -> Any:
+            return build(*args)
+
+    return Builder()
+
+
+# Reconstructors of tensors and plain containers: they build data and call nothing they are given.
+BUILDERS = {
+    ("collections", "OrderedDict"): _sealed(collections.OrderedDict),
+    ("torch._utils", "_rebuild_tensor"): _sealed(torch._utils._rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _sealed(torch._utils._rebuild_tensor_v2),
+    ("torch._utils", "_rebuild_parameter"): _sealed(torch._utils._rebuild_parameter),
+    ("torch", "device"): _sealed(torch.device),
+    ("torch", "Size"): _sealed(torch.Size),
+    ("builtins", "set"): _sealed(set),
+    ("__builtin__", "set"): _sealed(set),
+}
 
 
 class Shell:
@@ -48,12 +63,17 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in BUILDERS:
             return BUILDERS[module, name]
-        if module == "torch" and name in STORAGES:
-            return getattr(torch, name)
         listed = name in FCN_CLASSES and module.startswith(FCN_MODULES)
         if listed or module.startswith(LAYER_MODULES):
             return type(name, (Shell,), {})
         raise ExportError(f"names {module}.{name}, which is not among the classes that a pickled FCN may hold")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch.load sets its reader of storages here. In old files it would also compare, and write out, source code.
+        if name == "persistent_load":
+            load_storage = value
+            value = lambda saved: saved[1] if saved[0] == "module" else load_storage(saved)  # noqa: E731
+        super().__setattr__(name, value)
 
 
 def load_module_pickle(path: Path) -> tuple[dict[str, torch.Tensor], str]:
@@ -66,12 +86,13 @@ def load_module_pickle(path: Path) -> tuple[dict[str, torch.Tensor], str]:
         ExportError: the pickle names a class that is not admitted, or holds no module.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch misses the source code of the classes, which is not wanted
+        warnings.simplefilter("ignore")  # torch's remarks on old formats
         root = torch.load(path, map_location="cpu", weights_only=False, pickle_module=_pickle_module())
+    for _ in range(MAX_DEPTH):
+        if type(root).__name__ in ("DataParallel", "DistributedDataParallel"):
+            root = root._modules["module"]
     if not isinstance(root, Shell):
         raise ExportError("holds no module and no weights")
-    while type(root).__name__ in ("DataParallel", "DistributedDataParallel"):
-        root = root._modules["module"]  # type: ignore[attr-defined]
     return dict(_walk(root, "")), type(root).__name__
 
 
@@ -83,7 +104,7 @@ def _pickle_module() -> types.ModuleType:
     return module
 
 
-def _walk(shell: Any, prefix: str) -> Any:
+def _walk(shell: Any, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
     attributes = vars(shell)
     for table in ("_parameters", "_buffers"):
         for name, value in attributes.get(table, {}).items():

@@ -74,13 +74,14 @@ def build(checkpoint: Checkpoint, family: type[Fcn], variant: str) -> Fcn:
     Raises:
         ExportError: keys are missing or left over, or shapes contradict each other.
     """
-    state = family.canonical(checkpoint.state)
     try:
+        state = family.canonical(checkpoint.state)
         with torch.device("meta"):
             net = family.from_state(state, variant)
     except (KeyError, StopIteration, IndexError, ValueError, ZeroDivisionError) as error:
         raise ExportError(f"{checkpoint.path}: looks like {family.family} {variant}, but {_what(error)}") from error
     _check_keys(checkpoint, net, state)
+    _check_fit(checkpoint, net)
     net.load_state_dict(_with_counters(net, state), assign=True)
     return net.eval().requires_grad_(False)
 
@@ -112,7 +113,9 @@ def _variant_from_hints(checkpoint: Checkpoint, family: type[Fcn], admitted: tup
 
 def _names(hint: str, variant: str) -> bool:
     """Whether a class or file name begins with a variant: FCN8sAtOnce, fcn8s-atonce_from_caffe.pth, FCNs-BCE..."""
-    hint = re.sub("at[-_ ]once", "atonce", hint.lower())
+    hint = re.sub("at[^a-z0-9]?once", "atonce", hint.lower())
+    if "atonce" in hint and "atonce" not in variant:
+        return False
     for spelling in {variant, variant.replace("-", ""), variant.replace("-", "_")}:
         if hint.startswith(spelling) and not hint[len(spelling) :][:1].isalnum():
             return True
@@ -130,6 +133,17 @@ def _check_keys(checkpoint: Checkpoint, net: Fcn, state: State) -> None:
         problems.append(f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}")
     if problems:
         raise ExportError(f"{checkpoint.path}: looks like {net.family} {net.variant}, but {' and '.join(problems)}")
+
+
+def _check_fit(checkpoint: Checkpoint, net: Fcn) -> None:
+    """Run shapes alone through the network: layers that do not fit each other show here."""
+    try:
+        net(torch.zeros(1, 3, 64, 64, device="meta"))
+    except (RuntimeError, ValueError, IndexError) as error:
+        text = str(error).splitlines()[0]
+        raise ExportError(
+            f"{checkpoint.path}: looks like {net.family} {net.variant}, but its layers do not fit each other ({text})"
+        ) from error
 
 
 def _with_counters(net: Fcn, state: State) -> dict[str, Tensor]:

@@ -7,12 +7,13 @@ python export/to_onnx.py fcn_resnet50 --precision fp16 -o fcn_resnet50-fp16.onnx
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from errors import ExportError
+from errors import ExportError, one_line
 
 if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is instant
     from onnx import ModelProto
@@ -23,19 +24,22 @@ if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is 
 
 TOOL = "fcnrt to_onnx 0.1.0"
 SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin", ".safetensors")
+MAX_SIZE = 65535  # of a fixed dimension
 DIMENSIONS = ("batch", "height", "width")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
     options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
     try:
         export(options)
     except ExportError as error:
-        print(f"to_onnx: {error}", file=sys.stderr)
+        print(f"to_onnx: {one_line(error)}", file=sys.stderr)
         return 1
-    except OSError as error:
-        print(f"to_onnx: {error.filename or options.output}: {error.strerror}", file=sys.stderr)
+    except (OSError, MemoryError) as error:
+        print(f"to_onnx: {one_line(error) or 'out of memory'}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("to_onnx: interrupted; nothing was written", file=sys.stderr)
@@ -56,10 +60,10 @@ def export(options: argparse.Namespace) -> Path:
     from recognition import build, choose_contract, recognise
     from verify import reference_cases
 
-    output = options.output or _default_output(options)
-    if output.resolve() == Path(options.checkpoint).resolve():
-        raise ExportError(f"-o {output}: this is the checkpoint, which would be lost; choose another name")
     checkpoint = _load(options)
+    output = options.output or _default_output(options)
+    if output.resolve() == checkpoint.path.resolve():
+        raise ExportError(f"-o {output}: this is the checkpoint, which would be lost; choose another name")
     family, variant = recognise(checkpoint, options.family, options.variant)
     contract = choose_contract(family, options.input_scale)
     net = build(checkpoint, family, variant)
@@ -116,7 +120,7 @@ def _facts(options: argparse.Namespace, checkpoint: Checkpoint, net: Fcn, contra
     """The `fcn.*` metadata but for the tail; mean and std are in the channel order that frames have."""
     from class_names import class_names, palette
 
-    names = options.classes or net.default_classes.get(net.classes)
+    names = net.default_classes.get(net.classes) if options.classes is None else options.classes
     step = 1 if options.color == contract.color else -1
     return {
         "family": net.family,
@@ -181,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         "--palette", metavar="NAME", help="voc, cityscapes, camvid, generated, or a file of 'R G B' lines (0 to 255)"
     )
     for name in DIMENSIONS:
-        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"fix the {name} (default: dynamic)")
+        parser.add_argument(f"--{name}", type=_size, metavar="N", help=f"fix the {name} (default: dynamic)")
     parser.add_argument("--family", help="name the family instead of recognising it by keys")
     parser.add_argument("--variant", help="name the variant where the keys cannot tell, e.g. fcn8s or fcn8s-atonce")
     parser.add_argument(
@@ -194,10 +198,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _terminate(signum: int, frame: object) -> None:
+    """End as by Ctrl-C, so that nothing half-written stays."""
+    raise KeyboardInterrupt
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_SIZE:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MAX_SIZE}, got {text!r}")
+    return int(text)
+
+
 def _fraction(text: str) -> float:
     try:
         return float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise argparse.ArgumentTypeError(f"expected a number such as 1/255 or 1, got {text!r}") from None
 
 

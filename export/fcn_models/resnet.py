@@ -91,5 +91,5 @@ def _block(bottleneck: bool, channels: int, stage: Stage, stride: int, dilation:
     if not bottleneck:
         return BasicBlock(channels, stage.out, stride, shortcut, dilation=dilation)
     planes = stage.out // Bottleneck.expansion
-    base_width = 64 * stage.width / planes  # torchvision scales planes by base_width / 64
+    base_width = 64 * (stage.width + 0.5) / planes  # torchvision takes int(planes * base_width / 64)
     return Bottleneck(channels, planes, stride, shortcut, base_width=base_width, dilation=dilation)  # type: ignore[arg-type]

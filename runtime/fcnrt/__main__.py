@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,13 +24,12 @@ FALLBACK_RATE = 25.0  # frames per second of a video that does not tell
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the status is 0, 1 for an error (one line on stderr), 2 for wrong arguments."""
     options = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
     try:
         return int(options.run(options))
-    except FcnrtError as error:
-        print(f"fcnrt: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"fcnrt: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+    except (FcnrtError, OSError, MemoryError) as error:
+        print(f"fcnrt: {_one_line(error) or 'out of memory'}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("fcnrt: interrupted; the files written so far are whole", file=sys.stderr)
@@ -62,9 +61,10 @@ def segment(options: argparse.Namespace) -> int:
             try:
                 run = _segment_video if is_video(job.source) else _segment_picture
                 frames += run(segmenter, job, options.alpha)
-            except (MediaError, FrameError) as error:
+            except (MediaError, FrameError, MemoryError) as error:
                 failed += 1
-                print(f"fcnrt: {job.source}: {_without_prefix(error, job.source)}", file=sys.stderr)
+                text = str(error).removeprefix(f"{job.source}: ") or "out of memory"
+                print(f"fcnrt: {_one_line(f'{job.source}: {text}')}", file=sys.stderr)
     seconds = time.perf_counter() - started
     print(f"{frames} frame{'s'[: frames != 1]} in {seconds:.1f} s, files included -> {options.output}")
     return 1 if failed else 0
@@ -100,10 +100,13 @@ def _job(source: Path, options: argparse.Namespace) -> Job:
 
 
 def _check_targets(jobs: Sequence[Job], force: bool) -> None:
-    """Nothing is overwritten by surprise, neither what exists nor what another input makes."""
+    """Nothing is overwritten by surprise: no input, nothing that another input makes, and what exists not unasked."""
     makers: dict[Path, Path] = {}
+    inputs = {job.source.resolve() for job in jobs}
     for job in jobs:
         for target in job.targets:
+            if any(target.resolve() in (source, *source.parents) for source in inputs):
+                raise MediaError(f"{target} would overwrite an input; choose another -o")
             if target in makers:
                 raise MediaError(f"{job.source} and {makers[target]} would both make {target}; name them in two calls")
             if target.exists() and not force:
@@ -134,8 +137,9 @@ def _write_video(
     results: Iterator[tuple[Any, Any]], segmenter: Segmenter, job: Job, writer: VideoWriter | None, alpha: float
 ) -> int:
     if job.labels:
-        shutil.rmtree(job.labels, ignore_errors=True)  # here only with --force: frames of a longer run must not stay
-        job.labels.mkdir()
+        job.labels.mkdir(exist_ok=True)
+        for stale in job.labels.glob("[0-9]" * 6 + ".png"):  # with --force: frames of a longer run must not stay
+            stale.unlink()
     count = 0
     for count, (frame, labels) in enumerate(results, start=1):
         if job.labels:
@@ -154,8 +158,14 @@ def _progress(items: Iterable[Any], unit: str, total: int | None = None, hide: b
     return tqdm(items, unit=unit, total=total, disable=hide or None, leave=False)  # type: ignore[no-any-return]
 
 
-def _without_prefix(error: Exception, source: Path) -> str:
-    return str(error).removeprefix(f"{source}: ")
+def _one_line(error: object) -> str:
+    """The text of an error, control characters escaped: file names may hold any."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
+
+
+def _terminate(signum: int, frame: object) -> None:
+    """End as by Ctrl-C, so that nothing half-written stays."""
+    raise KeyboardInterrupt
 
 
 def _triple(values: tuple[float, float, float]) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .errors import FrameError
+from .errors import BackendError, FrameError
 from .reference_ops import label_dtype, source_coordinates
 from .spec import Tail
 
@@ -262,6 +262,8 @@ def _tournament(scores_chw: Array, labels_hw: Array) -> None:
     for index, challenger in enumerate(scores_chw[1:], start=1):
         _award(labels_hw, challenger > best, labels_hw.dtype.type(index))
         np.maximum(best, challenger, out=best)
+    if not np.isfinite(best).all():  # NaN and infinity among the winners; a maximum passes NaN on
+        raise BackendError("scores are not finite; a half-precision file may overflow, export with --precision fp32")
 
 
 def _award(labels: Array, wins: Array, challenger: Any) -> None:

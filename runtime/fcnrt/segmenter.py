@@ -21,6 +21,7 @@ from .reference_ops import label_dtype
 from .spec import ModelSpec
 
 Array = npt.NDArray[Any]
+MAX_THREADS = 1024
 
 
 class Segmenter:
@@ -50,8 +51,8 @@ class Segmenter:
     ):
         if color not in (None, "rgb", "bgr"):
             raise UsageError(f"color: expected 'rgb' or 'bgr', got {color!r}")
-        if threads is not None and threads < 1:
-            raise UsageError(f"threads: expected at least 1, got {threads}")
+        if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
+            raise UsageError(f"threads: expected 1 to {MAX_THREADS}, got {threads!r}")
         self._path = Path(path)
         self._backend = open_backend(self._path, device, threads, color)
         self._busy = threading.Lock()
@@ -120,6 +121,8 @@ class Segmenter:
     ) -> Iterator[tuple[npt.NDArray[np.uint8], Array]]:
         """Label a sequence of frames while the next ones are being fetched.
 
+        While it runs the Segmenter is in use: `scores` or a call of your own would raise UsageError.
+
         Args:
             frames: any iterable of frames (or batches); it is advanced in the caller's thread, at most `depth` ahead,
                 and must not reuse the memory of a frame that was not yielded yet.
@@ -130,18 +133,27 @@ class Segmenter:
 
         Raises:
             FrameError, UsageError, BackendError: as in a call, when the turn of that frame has come.
+            Any error of `frames` itself: after the frames before it were yielded.
         """
         if depth < 1:
             raise UsageError(f"depth: expected at least 1, got {depth}")
         with ThreadPoolExecutor(1, thread_name_prefix="fcnrt") as worker:
             flying: deque[tuple[npt.NDArray[np.uint8], Future[Array]]] = deque()
+            source, failure = iter(frames), None
             try:
-                for frame in frames:
+                while failure is None:
+                    try:
+                        frame = next(source)
+                    except Exception as error:  # StopIteration too: first the frames in flight, then the end
+                        failure = error
+                        break
                     flying.append((frame, worker.submit(self, frame)))
                     if len(flying) >= depth:
                         yield _landed(flying)
                 while flying:
                     yield _landed(flying)
+                if not isinstance(failure, StopIteration):
+                    raise failure
             finally:
                 for _, labels in flying:
                     labels.cancel()

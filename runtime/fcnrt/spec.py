@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from .errors import ModelFileError
 
+MAX_TAIL = 4096  # strides, offsets and minimum sizes beyond this are no FCN's
 FORMAT = 1  # the newest format of the metadata that this version reads
 TailKind = Literal["half_pixel", "align_corners", "deconv", "none"]
 
@@ -72,7 +74,9 @@ class ModelSpec:
             )
         _check_format(facts["format"], source)
         try:
-            return cls(**{name: parse(facts[name]) for name, parse in _PARSERS.items()})
+            spec = cls(**{name: parse(facts[name]) for name, parse in _PARSERS.items()})
+            _check_palette(spec)
+            return spec
         except (KeyError, TypeError, ValueError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ModelFileError(f"{source}: invalid fcn.* metadata ({what}); export the checkpoint again") from error
@@ -81,12 +85,12 @@ class ModelSpec:
 def _json(key: str, value: str, source: str) -> Any:
     try:
         return json.loads(value)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{source}: {key} is not JSON ({error}); export the checkpoint again") from error
 
 
 def _check_format(number: Any, source: str) -> None:
-    if not isinstance(number, int) or number < 1:
+    if type(number) is not int or number < 1:
         raise ModelFileError(f"{source}: fcn.format is {number!r}, expected {FORMAT}; export the checkpoint again")
     if number > FORMAT:
         raise ModelFileError(
@@ -109,10 +113,12 @@ def _names(value: Any) -> tuple[str, ...]:
 def _palette(value: Any) -> str | tuple[tuple[int, int, int], ...]:
     if isinstance(value, str):
         return value
-    colours = tuple((int(red), int(green), int(blue)) for red, green, blue in value)
-    if not all(0 <= channel <= 255 for colour in colours for channel in colour):
-        raise ValueError("palette values outside 0 to 255")
-    return colours
+    return tuple((_whole(0, 255)(red), _whole(0, 255)(green), _whole(0, 255)(blue)) for red, green, blue in value)
+
+
+def _check_palette(spec: ModelSpec) -> None:
+    if not isinstance(spec.palette, str) and len(spec.palette) != len(spec.classes):
+        raise ValueError(f"{len(spec.palette)} colours for {len(spec.classes)} classes")
 
 
 def _one_of(*choices: str) -> Any:
@@ -124,17 +130,36 @@ def _one_of(*choices: str) -> Any:
     return parse
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    return float(value)
+
+
+def _positive(value: Any) -> float:
+    if _number(value) <= 0:
+        raise ValueError(f"expected a number above 0, got {value!r}")
+    return float(value)
+
+
+def _whole(least: int, most: int) -> Any:
+    def parse(value: Any) -> int:
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}, got {value!r}")
+        return value
+
+    return parse
+
+
 def _triple(value: Any) -> tuple[float, float, float]:
-    first, second, third = (float(number) for number in value)
+    first, second, third = (_number(number) for number in value)
     return first, second, third
 
 
 def _tail(value: Any) -> Tail:
     kind = _one_of(*get_args(TailKind))(value["kind"])
-    tail = Tail(kind, int(value["stride"]), int(value["offset"]))
-    if tail.kind == "deconv" and (tail.stride < 1 or tail.offset < 0):
-        raise ValueError(f"a deconv tail of stride {tail.stride} and offset {tail.offset}")
-    return tail
+    least_stride = 1 if kind == "deconv" else 0
+    return Tail(kind, _whole(least_stride, MAX_TAIL)(value["stride"]), _whole(0, MAX_TAIL)(value["offset"]))
 
 
 _PARSERS: dict[str, Any] = {
@@ -145,10 +170,10 @@ _PARSERS: dict[str, Any] = {
     "color": _one_of("rgb", "bgr"),
     "mean": _triple,
     "std": _triple,
-    "scale": float,
+    "scale": _positive,
     "precision": _one_of("fp32", "fp16"),
     "tail": _tail,
-    "min_size": int,
+    "min_size": _whole(1, MAX_TAIL),
     "checkpoint_sha256": _text,
     "tool": _text,
 }

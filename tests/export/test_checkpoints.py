@@ -75,6 +75,20 @@ def test_containers(container: str, legacy: bool, tmp_path: Path) -> None:
     assert loaded.hints == ((arch, path.name) if arch else (path.name,))
 
 
+def test_loose_tensors_beside_the_weights_are_no_weights(tmp_path: Path) -> None:
+    torch.save({"best_acc1": torch.tensor(0.5), "state_dict": STATE}, tmp_path / "net.pth")
+    assert load_checkpoint(tmp_path / "net.pth").state.keys() == STATE.keys()
+
+
+def test_flipped_byte_in_the_weights_is_noticed(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "net.pth")
+    content = bytearray((tmp_path / "net.pth").read_bytes())
+    content[content.index(STATE["fc7.bias"].numpy().tobytes()) + 7] ^= 16
+    (tmp_path / "net.pth").write_bytes(content)
+    with pytest.raises(ExportError, match=r"damaged, .* fails its checksum"):
+        load_checkpoint(tmp_path / "net.pth")
+
+
 def test_safetensors(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     safetensors.torch.save_file({key: value.contiguous() for key, value in STATE.items()}, path)
@@ -185,6 +199,43 @@ def test_trusted_module_pickle_gives_its_weights_and_class(
     assert loaded.hints[0] == "FCNs"
     assert loaded.state.keys() == expected.keys()
     assert all(torch.equal(loaded.state[key], expected[key]) for key in expected)
+
+
+class Patch:
+    """A legacy pickle that makes torch compare, and write out, the source of a `class` with a name of its choosing."""
+
+    def __init__(self, target: str):
+        self.target = target
+
+    def pickle(self) -> bytes:
+        def text(value: str) -> bytes:
+            return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+        builder = b"ctorch._utils\n_rebuild_tensor_v2\n"
+        state = b"N}" + text("dump_patches") + b"\x88s" + text("__name__") + text(self.target) + b"s\x86b"
+        reference = b"(" + text("module") + builder + state + text("file.py") + text("source") + b"tQ"
+        headers = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True, "protocol_version": 1001, "type_sizes": {}}]
+        return (
+            b"".join(pickle.dumps(part, 2) for part in headers) + b"\x80\x02" + reference + b"." + pickle.dumps([], 2)
+        )
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_hostile_legacy_pickle_writes_no_file(trust: bool, tmp_path: Path) -> None:
+    (tmp_path / "evil.pth").write_bytes(Patch(str(tmp_path / "pwned")).pickle())
+    name = torch._utils._rebuild_tensor_v2.__name__
+    with pytest.raises(ExportError):
+        load_checkpoint(tmp_path / "evil.pth", trust_pickle=trust)
+    assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
+    assert torch._utils._rebuild_tensor_v2.__name__ == name
+
+
+def test_module_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    net = nn.DataParallel(nn.Linear(2, 2))
+    net._modules["module"] = net
+    torch.save(net, tmp_path / "net.pth")
+    with pytest.raises(ExportError, match=r"damaged pickle|holds no module"):
+        load_checkpoint(tmp_path / "net.pth", trust_pickle=True)
 
 
 class Evil:

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from checkpoints import Checkpoint
 from errors import ExportError
-from fcn_models import FAMILIES
+from fcn_models import FAMILIES, Fcn
+from fcn_models.pochih import PochihFcn
+from fcn_models.resnet import ResNetPlan, Stage
+from fcn_models.torchvision_fcn import TorchvisionFcn
 from fcn_models.tramac import TramacVggFcn
 from fcn_models.vgg import VGG_PLANS
 from recognition import build, choose_contract, recognise
@@ -23,8 +26,13 @@ def checkpoint(state: dict[str, Tensor], *hints: str) -> Checkpoint:
     return Checkpoint(Path("net.pth"), state, hints, "0" * 64)
 
 
+def weights(net: Fcn) -> dict[str, Tensor]:
+    """What is left of a network's state dict once it was loaded as a checkpoint."""
+    return {key: value for key, value in upstream_state(net).items() if "num_batches" not in key}
+
+
 def state_of(name: str) -> dict[str, Tensor]:
-    return {key: value for key, value in upstream_state(tiny(name)).items() if "num_batches" not in key}
+    return weights(tiny(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,6 +82,7 @@ def test_earlier_hint_wins() -> None:
     ("name", "hint", "flags"),
     [
         ("caffe fcn8s", "model_best.pth.tar", "--variant fcn8s or --variant fcn8s-atonce"),
+        ("caffe fcn8s", "fcn8s-from-atonce.pth", "--variant fcn8s or --variant fcn8s-atonce"),
         ("caffe fcn8s", "fcn8st.pth", "--variant fcn8s or --variant fcn8s-atonce"),
         ("caffe fcn8s", "fcn16s.pth", "--variant fcn8s or --variant fcn8s-atonce"),
         (
@@ -158,7 +167,33 @@ def test_missing_last_deconvolution_is_named() -> None:
 def test_tramac_on_another_vgg_is_refused() -> None:
     net = TramacVggFcn("fcn32s", narrow(VGG_PLANS["vgg13"]), 4, 7)
     with pytest.raises(ExportError, match="looks like tramac fcn32s, but its body is no VGG16"):
-        build(checkpoint(net.state_dict()), TramacVggFcn, "fcn32s")
+        build(checkpoint(weights(net)), TramacVggFcn, "fcn32s")
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        PochihFcn("fcns", narrow(VGG_PLANS["vgg16"]), (32, 16, 9, 8, 8), 5),
+        PochihFcn("fcns", [*narrow(VGG_PLANS["vgg16"]), 8, "M", 8, "M"], (8, 8, 8, 8, 8), 5),
+    ],
+    ids=["widths", "poolings"],
+)
+def test_layers_that_do_not_fit_are_refused(net: PochihFcn) -> None:
+    with pytest.raises(ExportError, match=f"looks like pochih {net.variant}, but its layers do not fit each other"):
+        build(checkpoint(weights(net)), PochihFcn, net.variant)
+
+
+def test_keys_that_only_resemble_aliases_are_named() -> None:
+    state = {**state_of("tramac fcn8s"), "pool3.x.weight": torch.ones(1)}
+    with pytest.raises(ExportError, match="looks like tramac fcn8s"):
+        build(checkpoint(state), *recognise(checkpoint(state)))
+
+
+@pytest.mark.parametrize(("width", "out"), [(128, 412), (19, 76), (13, 44)])
+def test_resnet_of_any_width(width: int, out: int) -> None:
+    net = TorchvisionFcn("fcn", ResNetPlan((8,), (Stage(1, width, out),) * 4, bottleneck=True), 8, 5)
+    rebuilt = build(checkpoint(weights(net)), TorchvisionFcn, "fcn")
+    assert rebuilt.backbone.layer4[0].conv2.weight.shape[:2] == (width, width)
 
 
 def test_wrong_shape_is_named() -> None:

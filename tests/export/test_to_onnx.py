@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torchvision.models.resnet import Bottleneck
 
 import onnx_file
 import to_onnx
@@ -75,7 +78,7 @@ def test_default_output_lies_beside_the_checkpoint(name: str, made: str) -> None
         (["--classes", "voc"], "--classes voc: 21 names, but the checkpoint has 7 classes"),
         (["--classes", "nowhere.txt"], "nowhere.txt: neither a readable text file nor one of voc"),
         (["--palette", "nowhere.txt"], "nowhere.txt: neither a readable text file"),
-        (["--height", "0"], "--height 0: torchvision fcn needs at least 1"),
+        (["--palette", "nothing.txt"], "nothing.txt: neither a readable text file"),
         (["--input-scale", "1"], "--input-scale: torchvision checkpoints are trained at 1/255"),
         (["-o", "/proc/nowhere/x.onnx"], "/proc/nowhere"),
     ],
@@ -104,7 +107,18 @@ def test_family_minimum_holds_for_fixed_sizes(tmp_path: Path, capsys: pytest.Cap
     assert "--width 31: tramac fcn8s needs at least 32" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flags", [["--precision", "int8"], ["--input-scale", "1/0"], ["--opset", "16"], []])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--precision", "int8"],
+        ["--input-scale", "1/0"],
+        ["--input-scale", "1e400"],
+        ["--opset", "16"],
+        ["--height", "0"],
+        ["--width", "99999999999999999999"],
+        [],
+    ],
+)
 def test_wrong_arguments_exit_with_2(flags: list[str], checkpoint: Path) -> None:
     arguments = [str(checkpoint), *flags] if flags else []
     with pytest.raises(SystemExit) as caught:
@@ -181,12 +195,92 @@ def test_disagreement_with_torch_leaves_no_file(
     assert old.read_bytes() == b"an older file" and sorted(checkpoint.parent.iterdir()) == [old, checkpoint]
 
 
+def test_palette_with_fewer_colours_than_classes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(TorchvisionFcn("fcn", narrow_resnet(True), 8, classes=20).state_dict(), tmp_path / "net.pth")
+    assert to_onnx.main([str(tmp_path / "net.pth"), "--palette", "cityscapes"]) == 1
+    assert "--palette cityscapes: 19 colours, but the checkpoint has 20 classes" in capsys.readouterr().err
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert to_onnx.main([str(tmp_path / "evil\n\x1b[2J.pth")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "\x1b" not in error and r"evil\n\x1b[2J.pth" in error
+
+
+def test_any_terminal_shows_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "straße.pth"
+    torch.save(upstream_state(tiny("torchvision fcn")), path)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run([sys.executable, SCRIPT, path], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0 and run.stderr == "" and r"stra\xdfe.onnx" in run.stdout
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_signal_leaves_nothing_half_written(sent: signal.Signals, checkpoint: Path) -> None:
+    """The process is stopped while it checks the temporary file."""
+    code = (
+        "import os, sys, time, onnx.checker, to_onnx\n"
+        "onnx.checker.check_model = lambda *_, **__: (print('writing', flush=True), time.sleep(60))\n"
+        "sys.exit(to_onnx.main(sys.argv[1:]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, checkpoint], cwd=SCRIPT.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stdout.readline() == b"writing\n"
+    assert len(list(checkpoint.parent.iterdir())) == 2
+    process.send_signal(sent)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and error == b"to_onnx: interrupted; nothing was written\n"
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_size_beyond_memory_is_one_line(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def out_of_memory(*shape: int) -> None:
+        raise RuntimeError("can't allocate memory\nbacktrace")
+
+    monkeypatch.setattr(verify, "_textured_frames", out_of_memory)
+    assert to_onnx.main([str(checkpoint), "--height", "60000", "--width", "60000"]) == 1
+    error = capsys.readouterr().err
+    assert "torch cannot run this network at 60000x60000 (can't allocate memory); fix a smaller size" in error
+
+
+def test_half_precision_that_spoils_labels_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A class that never wins must not widen what passes for a tie."""
+    net = tiny("torchvision fcn")
+    for module in net.modules():
+        if isinstance(module, Bottleneck):
+            module.bn1.weight.mul_(1e-7)  # underflows in halves
+            module.bn1.bias.mul_(1e-7)
+            module.conv2.weight.mul_(1e7)
+    net.classifier[4].bias[6] = -1e6
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
+    assert to_onnx.main([str(tmp_path / "net.pth"), "--precision", "fp16"]) == 1
+    assert "export with --precision fp32" in capsys.readouterr().err
+
+
+def test_saturated_frames_are_part_of_the_half_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = tiny("torchvision fcn")
+    with torch.no_grad():  # one channel that answers to pure blue alone, beyond half the range
+        net.backbone.conv1.weight[0] = 0
+        net.backbone.conv1.weight[0, :, 3, 3] = torch.tensor([-9000.0, -9000.0, 9000.0])
+        net.backbone.bn1.running_mean[0], net.backbone.bn1.running_var[0] = 0, 1
+        net.backbone.bn1.weight[0], net.backbone.bn1.bias[0] = 1, -30000
+        net.backbone.layer1[0].conv1.weight[:, 0] = 0
+        net.backbone.layer1[0].downsample[0].weight[:, 0] = 0
+    torch.save(net.state_dict(), tmp_path / "net.pth")
+    assert to_onnx.main([str(tmp_path / "net.pth"), "--precision", "fp16"]) == 1
+    assert "too near the end of float16 (65504)" in capsys.readouterr().err
+
+
 def test_half_overflow_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = tiny("torchvision fcn")
     net.backbone.bn1.weight.mul_(1e6)
     torch.save(net.state_dict(), tmp_path / "net.pth")
     assert to_onnx.main([str(tmp_path / "net.pth"), "--precision", "fp16"]) == 1
-    assert "exceed the range of float16 (65504); export with --precision fp32" in capsys.readouterr().err
+    assert "too near the end of float16 (65504); export with --precision fp32" in capsys.readouterr().err
     assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
 
 

@@ -113,6 +113,29 @@ def test_inputs_of_one_name_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_inputs_are_never_overwritten(
+    model: str, pictures: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = pictures / "street0_overlay.png"
+    name.write_bytes((pictures / "street1.png").read_bytes())
+    before = name.read_bytes()
+    assert main(["segment", model, str(pictures), "-o", str(pictures), "--force"]) == 1
+    assert "street0_overlay.png would overwrite an input; choose another -o" in capsys.readouterr().err
+    folder = pictures / "drive_labels"
+    folder.mkdir()
+    inside = clip.rename(folder / "drive.mp4")
+    assert main(["segment", model, str(inside), "-o", str(pictures), "--labels", "--force"]) == 1
+    assert name.read_bytes() == before and inside.is_file()
+
+
+def test_forced_label_folder_keeps_what_is_not_ours(model: str, clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out/drive_labels"
+    folder.mkdir(parents=True)
+    (folder / "precious.txt").write_text("mine")
+    assert main(["segment", model, str(clip), "-o", str(tmp_path / "out"), "--labels", "--force"]) == 0
+    assert (folder / "precious.txt").read_text() == "mine" and len(list(folder.iterdir())) == 6
+
+
 def test_broken_input_is_named_and_passed_over(
     model: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

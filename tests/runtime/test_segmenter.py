@@ -212,8 +212,10 @@ def test_source_error_passes_through_the_stream(segment: fcnrt.Segmenter) -> Non
         yield frames_of(1, 24, 24)[0]
         raise OSError("camera unplugged")
 
+    results = segment.stream(source(), depth=4)
+    next(results)  # the frame that came before the error is not lost
     with pytest.raises(OSError, match="camera unplugged"):
-        list(segment.stream(source()))
+        next(results)
 
 
 def test_second_thread_is_refused(segment: fcnrt.Segmenter) -> None:
@@ -264,6 +266,22 @@ def test_steady_state_allocates_nothing_large_but_the_result(segment: fcnrt.Segm
     assert peak < labels.nbytes + 2.5e6
 
 
+@pytest.mark.parametrize("name", ["torchvision fcn", "pochih fcns"])
+def test_scores_that_are_not_finite_are_an_error(name: str, exported: Export, tmp_path: Path) -> None:
+    def spoil(model: onnx.ModelProto) -> None:
+        ends = ("classifier.bias", "classifier.4.bias")
+        weights = next(tensor for tensor in model.graph.initializer if tensor.name.endswith(ends))
+        values = onnx.numpy_helper.to_array(weights).copy()
+        values[2] = np.inf
+        weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+
+    with (
+        fcnrt.Segmenter(spoiled(exported(name), tmp_path, spoil)) as segment,
+        pytest.raises(fcnrt.BackendError, match="scores are not finite"),
+    ):
+        segment(frames_of(1, 40, 50)[0])
+
+
 def test_many_shapes_keep_few_buffers(segment: fcnrt.Segmenter) -> None:
     for height in range(20, 40):
         segment(frames_of(1, height, 25)[0])
@@ -274,7 +292,9 @@ def test_many_shapes_keep_few_buffers(segment: fcnrt.Segmenter) -> None:
     ("arguments", "message"),
     [
         ({"color": "gbr"}, "color: expected 'rgb' or 'bgr', got 'gbr'"),
-        ({"threads": 0}, "threads: expected at least 1, got 0"),
+        ({"threads": 0}, "threads: expected 1 to 1024, got 0"),
+        ({"threads": 100_000}, "threads: expected 1 to 1024, got 100000"),
+        ({"threads": "2"}, "threads: expected 1 to 1024, got '2'"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, object], message: str, model: Path) -> None:
@@ -282,10 +302,10 @@ def test_wrong_arguments(arguments: dict[str, object], message: str, model: Path
         fcnrt.Segmenter(model, **arguments)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1", ""])
-def test_unknown_device(device: str, model: Path) -> None:
+@pytest.mark.parametrize("device", [None, "gpu", "cuda:x", "cpu:1", ""])
+def test_unknown_device(device: str | None, model: Path) -> None:
     with pytest.raises(fcnrt.BackendError, match="expected auto, cpu, cuda or cuda:N"):
-        fcnrt.Segmenter(model, device=device)
+        fcnrt.Segmenter(model, device=device)  # type: ignore[arg-type]
 
 
 def test_cuda_without_a_gpu_is_one_line(model: Path) -> None:
@@ -339,6 +359,14 @@ def drop_metadata(model: onnx.ModelProto) -> None:
     del model.metadata_props[:]
 
 
+def drop_shapes(model: onnx.ModelProto) -> None:
+    del model.graph.value_info[:]  # as some simplifiers do
+
+
+def flatten_frames(model: onnx.ModelProto) -> None:
+    del model.graph.input[0].type.tensor_type.shape.dim[2:]
+
+
 def move_weights_out(model: onnx.ModelProto) -> None:
     tensor = model.graph.initializer[0]
     tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -349,7 +377,9 @@ def move_weights_out(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (drop_scores, "expected input `frames`, output `labels` and inner tensor `scores`"),
+        (drop_scores, "expected input `frames` (N, H, W, 3), output `labels` and inner tensor `scores`"),
+        (drop_shapes, "changed by another tool; export the checkpoint again"),
+        (flatten_frames, "changed by another tool; export the checkpoint again"),
         (drop_metadata, "no fcn.* metadata; expected a file made by export/to_onnx.py"),
         (move_weights_out, "its weights lie in another file"),
     ],

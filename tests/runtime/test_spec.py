@@ -70,15 +70,23 @@ def test_missing_key_is_named(key: str) -> None:
         ("classes", [1, 2], "expected text, got 1"),
         ("color", "gbr", "expected one of rgb, bgr, got 'gbr'"),
         ("precision", "int4", "expected one of fp32, fp16, got 'int4'"),
+        ("format", True, "fcn.format is True, expected 1"),
         ("mean", [1, 2], "not enough values to unpack"),
-        ("scale", "much", "could not convert string to float"),
+        ("mean", [1, 2, float("nan")], "expected a finite number, got nan"),
+        ("scale", "much", "expected a finite number, got 'much'"),
+        ("scale", 0, "expected a number above 0, got 0"),
+        ("scale", float("inf"), "expected a finite number, got inf"),
+        ("min_size", -1, "expected a whole number from 1 to 4096, got -1"),
+        ("min_size", 1e400, "expected a whole number from 1 to 4096, got inf"),
+        ("tail", {"kind": "none", "stride": 0, "offset": 10**21}, "expected a whole number from 0 to 4096"),
+        ("palette", [[0, 0, 0]], "1 colours for 2 classes"),
         (
             "tail",
             {"kind": "cubic", "stride": 1, "offset": 0},
             "expected one of half_pixel, align_corners, deconv, none",
         ),
-        ("tail", {"kind": "deconv", "stride": 0, "offset": 0}, "a deconv tail of stride 0"),
-        ("palette", [[0, 0, 256], [0, 0, 0]], "palette values outside 0 to 255"),
+        ("tail", {"kind": "deconv", "stride": 0, "offset": 0}, "expected a whole number from 1 to 4096, got 0"),
+        ("palette", [[0, 0, 256], [0, 0, 0]], "expected a whole number from 0 to 255, got 256"),
         ("family", 3, "expected text, got 3"),
     ],
 )
@@ -87,9 +95,10 @@ def test_invalid_values(key: str, value: object, message: str) -> None:
         ModelSpec.from_metadata(metadata(**{key: value}), "net.onnx")
 
 
-def test_value_that_is_no_json() -> None:
-    with pytest.raises(ModelFileError, match=r"fcn\.family is not JSON"):
-        ModelSpec.from_metadata({**metadata(), "fcn.family": "{"}, "net.onnx")
+@pytest.mark.parametrize("value", ["{", "", "[" * 100_000, "9" * 5000], ids=["open", "empty", "deep", "long"])
+def test_value_that_is_no_json(value: str) -> None:
+    with pytest.raises(ModelFileError, match=r"fcn\.family is not JSON|expected text"):
+        ModelSpec.from_metadata({**metadata(), "fcn.family": value}, "net.onnx")
 
 
 def test_foreign_file_is_told_how_to_become_a_proper_one(tmp_path: Path) -> None:

@@ -158,12 +158,15 @@ def _onnxruntime() -> Any:
 
 
 def _check_contract(model: Any, path: Path) -> None:
-    inputs, outputs = ([value.name for value in values] for values in (model.graph.input, model.graph.output))
-    inner = {name for node in model.graph.node for name in node.output}
-    if inputs != ["frames"] or outputs != ["labels"] or "scores" not in inner:
+    graph = model.graph
+    inputs, outputs = ([value.name for value in values] for values in (graph.input, graph.output))
+    described, made = {value.name for value in graph.value_info}, {name for node in graph.node for name in node.output}
+    rank = len(graph.input[0].type.tensor_type.shape.dim) if graph.input else 0
+    transposed = any(node.op_type == "Transpose" for node in graph.node)
+    if inputs != ["frames"] or outputs != ["labels"] or "scores" not in described & made or rank != 4 or not transposed:
         raise ModelFileError(
-            f"{path}: expected input `frames`, output `labels` and inner tensor `scores`, "
-            f"got {inputs} and {outputs}; export the checkpoint again"
+            f"{path}: expected input `frames` (N, H, W, 3), output `labels` and inner tensor `scores`, "
+            f"got {inputs} and {outputs}, changed by another tool; export the checkpoint again"
         )
 
 
@@ -174,7 +177,7 @@ def _fixed_shape(model: Any) -> tuple[int | None, int | None, int | None]:
 
 
 def _parse_device(device: str) -> tuple[str, int]:
-    kind, _, index = device.partition(":")
+    kind, _, index = str(device).partition(":")
     if kind not in ("auto", "cpu", "cuda") or (":" in device and not (kind == "cuda" and index.isdecimal())):
         raise BackendError(f"device {device!r}: expected auto, cpu, cuda or cuda:N")
     return kind, int(index or 0)
