@@ -15,6 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 from torch import nn
+from torch.serialization import MAGIC_NUMBER, PROTOCOL_VERSION
 
 import checkpoints
 from checkpoints import fetch_torchvision, load_checkpoint
@@ -201,33 +202,31 @@ def test_trusted_module_pickle_gives_its_weights_and_class(
     assert all(torch.equal(loaded.state[key], expected[key]) for key in expected)
 
 
-class Patch:
-    """A legacy pickle that makes torch compare, and write out, the source of a `class` with a name of its choosing."""
+def patch_writing_pickle(target: str) -> bytes:
+    """An old-format file that would have torch compare a `class` with its source, and write the difference to a file.
 
-    def __init__(self, target: str):
-        self.target = target
+    The class is a function of torch's, renamed by the pickle to `target`.
+    """
 
-    def pickle(self) -> bytes:
-        def text(value: str) -> bytes:
-            return b"X" + len(value).to_bytes(4, "little") + value.encode()
+    def text(value: str) -> bytes:
+        return b"X" + len(value).to_bytes(4, "little") + value.encode()
 
-        builder = b"ctorch._utils\n_rebuild_tensor_v2\n"
-        state = b"N}" + text("dump_patches") + b"\x88s" + text("__name__") + text(self.target) + b"s\x86b"
-        reference = b"(" + text("module") + builder + state + text("file.py") + text("source") + b"tQ"
-        headers = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True, "protocol_version": 1001, "type_sizes": {}}]
-        return (
-            b"".join(pickle.dumps(part, 2) for part in headers) + b"\x80\x02" + reference + b"." + pickle.dumps([], 2)
-        )
+    head = [MAGIC_NUMBER, PROTOCOL_VERSION, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}]
+    body = b"\x80\x02" + b"cfcn\nFCN8s\n0"  # a name that weights-only loading refuses
+    body += b"ctorch._utils\n_rebuild_tensor_v2\nq\x00"
+    body += b"N}(" + text("__name__") + text(target) + text("dump_patches") + b"\x88u\x86b"
+    body += b"0(" + text("module") + b"h\x00" + text("file.py") + text("other source") + b"tQ0"
+    body += b"cfcn\nFCN8s\n)\x81}(" + b"".join(text(name) + b"}" for name in ("_modules", "_parameters", "_buffers"))
+    return b"".join(pickle.dumps(part, 2) for part in head) + body + b"ub." + pickle.dumps([], 2)
 
 
 @pytest.mark.parametrize("trust", [False, True])
 def test_hostile_legacy_pickle_writes_no_file(trust: bool, tmp_path: Path) -> None:
-    (tmp_path / "evil.pth").write_bytes(Patch(str(tmp_path / "pwned")).pickle())
-    name = torch._utils._rebuild_tensor_v2.__name__
+    (tmp_path / "evil.pth").write_bytes(patch_writing_pickle(str(tmp_path / "pwned")))
     with pytest.raises(ExportError):
         load_checkpoint(tmp_path / "evil.pth", trust_pickle=trust)
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
-    assert torch._utils._rebuild_tensor_v2.__name__ == name
+    assert torch._utils._rebuild_tensor_v2.__name__ == "_rebuild_tensor_v2"
 
 
 def test_module_that_contains_itself_is_refused(tmp_path: Path) -> None:
