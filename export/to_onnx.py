@@ -155,6 +155,8 @@ def _default_output(options: argparse.Namespace) -> Path:
 
 
 def _report(output: Path, net: Fcn, facts: dict[str, Any], agreement: Agreement, fixed: dict[str, int]) -> None:
+    from verify import USUAL
+
     batch, height, width = (fixed.get(name, name) for name in DIMENSIONS)
     classes = facts["classes"]
     label_type = "uint8" if len(classes) <= 256 else "uint16"
@@ -167,6 +169,8 @@ def _report(output: Path, net: Fcn, facts: dict[str, Any], agreement: Agreement,
     print(f"  labels     {label_type} ({batch}, {height}, {width})")
     print(f"  precision  {facts['precision']}")
     print(f"  agreement  {agreement.share:.4%} of {agreement.pixels} labels equal torch's, at {sizes}")
+    if agreement.share < USUAL:
+        print(f"  caution    trained networks keep {USUAL:.1%}: compare mIoU before you rely on this file")
     print(f"next: fcnrt segment {output} street.jpg -o out/")
 
 

@@ -30,12 +30,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
     made: dict[tuple[str, ...], Path] = {}
 
     def export(name: str, *flags: str) -> Path:
-        if (name, *flags) not in made:
+        key = (name, *flags)
+        if key not in made:
             checkpoint = folder / f"{name.replace(' ', '-')}.pth"
             torch.save(upstream_state(tiny(name)), checkpoint)
             output = folder / f"{len(made)}.onnx"
             assert to_onnx.main([str(checkpoint), "-o", str(output), *options_for(name), *flags]) == 0
-            made[name, *flags] = output
-        return made[name, *flags]
+            made[key] = output
+        return made[key]
 
     return export

@@ -261,6 +261,16 @@ def test_half_precision_that_spoils_labels_is_refused(tmp_path: Path, capsys: py
     assert "export with --precision fp32" in capsys.readouterr().err
 
 
+def test_lower_agreement_than_usual_is_pointed_out(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert to_onnx.main([str(checkpoint)]) == 0
+    assert "caution" not in capsys.readouterr().out
+    monkeypatch.setattr(verify, "USUAL", 1.1)
+    assert to_onnx.main([str(checkpoint)]) == 0
+    assert "compare mIoU before you rely on this file" in capsys.readouterr().out
+
+
 def test_saturated_frames_are_part_of_the_half_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = tiny("torchvision fcn")
     with torch.no_grad():  # one channel that answers to pure blue alone, beyond half the range
