@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -68,6 +69,26 @@ def test_refusal_is_printed_as_shown(
     monkeypatch.chdir(tmp_path)
     assert to_onnx.main(["model_best.pth.tar"]) == 1
     assert f"export/to_onnx.py model_best.pth.tar\n{capsys.readouterr().err}" in README
+
+
+def test_table_of_the_last_step_quotes_the_committed_results() -> None:
+    results = json.loads((ROOT / "benchmarks/results/tail-cpu.json").read_text())
+    measured = {
+        (row["case"]["kind"], row["case"]["stride"], row["case"]["height"], row["case"]["content"]): row
+        for row in results["rows"]
+    }
+    kinds = {"half-pixel": "half_pixel", "align-corners": "align_corners", "deconvolution": "deconv"}
+    quoted = re.findall(
+        r"^\| (.*) \| (\d+)x\d+ \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, flags=re.M
+    )
+    assert len(quoted) >= 8
+    for name, height, *figures in quoted:
+        kind, _, rest = name.partition(", ")
+        stride = int(rest.split()[1].strip(",")) if rest else 1
+        row = measured[kinds.get(kind, "none"), stride, int(height), "noise" if "noise" in name else "scene"]
+        times = [row["median_ms"][contender] for contender in ("fcnrt", "onnxruntime", "torch")]
+        best = min(row["times_ours"][rival][0] for rival in ("onnxruntime", "torch"))
+        assert figures == [f"{value:.1f}" for value in (*times, best)]
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
