@@ -61,9 +61,7 @@ def export(options: argparse.Namespace) -> Path:
     from verify import reference_cases
 
     checkpoint = _load(options)
-    output = options.output or _default_output(options)
-    if output.resolve() == checkpoint.path.resolve():
-        raise ExportError(f"-o {output}: this is the checkpoint, which would be lost; choose another name")
+    output = _checked_output(options.output or _default_output(options), checkpoint)
     family, variant = recognise(checkpoint, options.family, options.variant)
     contract = choose_contract(family, options.input_scale)
     net = build(checkpoint, family, variant)
@@ -83,6 +81,14 @@ def _load(options: argparse.Namespace) -> Checkpoint:
     if options.checkpoint in TORCHVISION_NAMES and not Path(options.checkpoint).exists():
         return fetch_torchvision(options.checkpoint)
     return load_checkpoint(Path(options.checkpoint), options.trust_pickle)
+
+
+def _checked_output(output: Path, checkpoint: Checkpoint) -> Path:
+    if output.resolve() == checkpoint.path.resolve():
+        raise ExportError(f"-o {output}: this is the checkpoint, which would be lost; choose another name")
+    if output.suffix != ".onnx" or output.is_dir():
+        raise ExportError(f"-o {output}: expected a file name that ends in .onnx")
+    return output
 
 
 def _deployed(

@@ -81,6 +81,8 @@ def test_default_output_lies_beside_the_checkpoint(name: str, made: str) -> None
         (["--palette", "nothing.txt"], "nothing.txt: neither a readable text file"),
         (["--input-scale", "1"], "--input-scale: torchvision checkpoints are trained at 1/255"),
         (["-o", "/proc/nowhere/x.onnx"], "/proc/nowhere"),
+        (["-o", "/proc"], "-o /proc: expected a file name that ends in .onnx"),
+        (["-o", "model.engine"], "-o model.engine: expected a file name that ends in .onnx"),
     ],
 )
 def test_refusals_are_one_line(
