@@ -1,4 +1,6 @@
-"""Every family and variant at a fraction of its width, with random weights that label pictures in several classes."""
+"""Networks with random weights that label pictures in several classes: every family and variant at a fraction of its
+width, and one of each family at the upstream's own.
+"""
 
 from __future__ import annotations
 
@@ -51,12 +53,26 @@ MAKERS: dict[str, Callable[[], Fcn]] = {
     "d2l fcn32s wider middle": lambda: D2lFcn("fcn32s", narrow_resnet(False), CLASSES, middle=9),
 }
 NAMES = tuple(MAKERS)
+FULL_WIDTH: dict[str, Callable[[], Fcn]] = {
+    "caffe fcn8s": lambda: CaffeFcn("fcn8s"),
+    "zijundeng fcn16s": lambda: ZijundengFcn("fcn16s"),
+    "tramac fcn8s": lambda: TramacVggFcn("fcn8s"),
+    "tramac-resnet fcn": lambda: TramacResNetFcn(),
+    "pochih fcns": lambda: PochihFcn("fcns"),
+    "torchvision fcn": lambda: TorchvisionFcn(),
+    "d2l fcn32s": lambda: D2lFcn(),
+}
 
 
-def tiny(name: str, seed: int = 0) -> Fcn:
-    """A network of `MAKERS` in eval mode, its weights drawn from `seed`."""
-    torch.manual_seed(seed)
-    net = MAKERS[name]().eval().requires_grad_(False)
+def tiny(name: str) -> Fcn:
+    """A network of `MAKERS` in eval mode; the same weights every time."""
+    return drawn(MAKERS[name])
+
+
+def drawn(make: Callable[[], Fcn]) -> Fcn:
+    """A network in eval mode with random weights, the same every time."""
+    torch.manual_seed(0)
+    net = make().eval().requires_grad_(False)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             _draw_statistics(module)

@@ -1,0 +1,32 @@
+"""One network of each family at the upstream's own width, from checkpoint to labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fcnrt
+import to_onnx
+from conftest import options_for
+from tiny_networks import FULL_WIDTH, drawn, upstream_state
+from verify import _normalised, _textured_frames
+
+
+@pytest.mark.parametrize("name", FULL_WIDTH)
+def test_full_width_network_from_checkpoint_to_labels(name: str, tmp_path: Path) -> None:
+    net = drawn(FULL_WIDTH[name])
+    frames = _textured_frames(1, 75, 118, seed=11)
+    with torch.inference_mode():
+        logits = net(_normalised(frames, net.contracts[0], "rgb"))
+    torch.save(upstream_state(net), tmp_path / "net.pth")
+    del net
+    assert to_onnx.main([str(tmp_path / "net.pth"), *options_for(name)]) == 0
+    (tmp_path / "net.pth").unlink()
+    with fcnrt.Segmenter(tmp_path / "net.onnx") as segment:
+        labels = segment(frames.numpy())
+    assert len(np.unique(labels)) > 2
+    assert (labels == logits.argmax(1).numpy()).mean() >= 0.9995
+    (tmp_path / "net.onnx").unlink()
