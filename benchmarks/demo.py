@@ -126,9 +126,10 @@ def film(segment: Segmenter, path: Path, seconds: float, seed: int, size: tuple[
     started = time.perf_counter()
     labelled = list(segment.stream(frames))
     rate = len(frames) / (time.perf_counter() - started)
+    palette = segment.palette
     with VideoWriter(path, scenes.FRAME_RATE, size) as video:
         for frame_hwc, labels_hw in labelled:
-            video.write(overlay(frame_hwc, labels_hw, segment.palette))
+            video.write(overlay(frame_hwc, labels_hw, palette))
     print(f"filmed     {path}: {len(frames)} frames of {size[0]}x{size[1]}, labelled at {rate:.0f} frames per second")
     return rate
 

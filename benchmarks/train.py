@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +87,7 @@ def train(
     losses: list[float] = []
     with tqdm(total=steps, desc="train", unit="step", leave=False, disable=None if progress else True) as bar:
         for frames_nhwc, labels_nhw in itertools.islice(batches, steps):
-            logits_nchw = net(_normalised(frames_nhwc, net))
+            logits_nchw = net(net.contracts[0].normalise(torch.from_numpy(frames_nhwc), "rgb"))
             loss = pixel_loss(logits_nchw, torch.from_numpy(labels_nhw).long(), class_weights)
             optimiser.zero_grad()
             loss.backward()
@@ -160,15 +159,6 @@ def _prefetched(batches: Iterator[Batch], depth: int = 3) -> Iterator[Batch]:
         while True:
             yield coming.popleft().result()
             coming.append(worker.submit(next, batches))
-
-
-def _normalised(frames_nhwc: npt.NDArray[Any], net: Fcn) -> Tensor:
-    """(N, H, W, 3) RGB to what the family was trained on, (N, 3, H, W) float32."""
-    contract = net.contracts[0]
-    x = torch.from_numpy(frames_nhwc).permute(0, 3, 1, 2)  # (N, 3, H, W), channels last in memory
-    x = x if contract.color == "rgb" else x.flip(1)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (contract.mean, contract.std))
-    return (x * contract.scale - mean) / std
 
 
 def whole_number(text: str) -> int:

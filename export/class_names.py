@@ -30,11 +30,14 @@ ADE20K = (
     "ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass, clock, flag"
 )
 NAMED = {
-    "voc": VOC,
-    "cityscapes": CITYSCAPES,
-    "cityscapes-unlabelled-first": "unlabelled, " + CITYSCAPES,  # pochih trains 20 classes, 0 being unlabelled
-    "camvid": CAMVID,
-    "ade20k": ADE20K,
+    "voc": VOC.split(", "),
+    "cityscapes": CITYSCAPES.split(", "),
+    "cityscapes-unlabelled-first": [
+        "unlabelled",
+        *CITYSCAPES.split(", "),
+    ],  # pochih trains 20 classes, 0 being unlabelled
+    "camvid": CAMVID.split(", "),
+    "ade20k": ADE20K.split(", "),
 }
 PALETTES = {"voc": "voc", "cityscapes": "cityscapes", "camvid": "camvid"}  # the others get generated colours
 
@@ -50,7 +53,7 @@ def class_names(source: str | None, count: int) -> list[str]:
     """
     if source is None:
         return [f"class {index}" for index in range(count)]
-    names = NAMED[source].split(", ") if source in NAMED else _lines(Path(source))
+    names = NAMED[source] if source in NAMED else _lines(Path(source))
     if len(names) != count:
         raise ExportError(f"--classes {source}: {len(names)} names, but the checkpoint has {count} classes")
     return names
@@ -69,11 +72,17 @@ def palette(option: str | None, classes: str | None, count: int) -> str | list[l
         return PALETTES.get(classes or "", "generated")
     if option in ("voc", "generated"):  # rules that go on for any number of classes
         return option
-    colours = None if option in PALETTES else [_colour(option, line) for line in _lines(Path(option))]
-    found = len(NAMED[option].split(", ")) if colours is None else len(colours)
-    if found < count or (colours and found != count):
+    if option in PALETTES:
+        _check_colours(option, len(NAMED[option]), count, spare=True)
+        return option
+    colours = [_colour(option, line) for line in _lines(Path(option))]
+    _check_colours(option, len(colours), count, spare=False)
+    return colours
+
+
+def _check_colours(option: str, found: int, count: int, spare: bool) -> None:
+    if found < count or (found > count and not spare):
         raise ExportError(f"--palette {option}: {found} colours, but the checkpoint has {count} classes")
-    return option if colours is None else colours
 
 
 def _colour(path: str, line: str) -> list[int]:

@@ -63,11 +63,12 @@ def deploy(net: Fcn, contract: InputContract, color: str, half: bool) -> Deploye
     fold_batchnorm(net)
     fold_score_scales(net)
     group_diagonal_deconvs(net)
-    contract = reorder_channels(net, contract, color)
+    if color != contract.color:
+        reverse_input_channels(net)
     gain = HALF_GAIN if half and net.homogeneous and contract.scale == 1 else 1.0
     if half:
         halve_body(net, gain)
-    return DeployedFcn(net, last_step, tail, contract, gain).eval()
+    return DeployedFcn(net, last_step, tail, contract.in_order(color), gain).eval()
 
 
 def exact_tail(net: Fcn) -> tuple[nn.Module | None, Tail]:
@@ -164,13 +165,10 @@ def group_diagonal_deconvs(net: Fcn) -> None:
             deconv.groups = classes
 
 
-def reorder_channels(net: Fcn, contract: InputContract, color: str) -> InputContract:
-    """Permute the first convolution's input channels so that frames of `color` order need no swap."""
-    if color == contract.color:
-        return contract
+def reverse_input_channels(net: Fcn) -> None:
+    """Permute the first convolution's input channels, so that frames of the other colour order need no swap."""
     conv = first_conv(net)
     conv.weight.copy_(conv.weight.flip(1))
-    return InputContract(color, contract.scale, contract.mean[::-1], contract.std[::-1])
 
 
 def halve_body(net: Fcn, gain: float) -> None:

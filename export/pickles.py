@@ -69,11 +69,17 @@ class _Unpickler(pickle.Unpickler):
         raise ExportError(f"names {module}.{name}, which is not among the classes that a pickled FCN may hold")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # torch.load sets its reader of storages here. In old files it would also compare, and write out, source code.
-        if name == "persistent_load":
-            load_storage = value
-            value = lambda saved: saved[1] if saved[0] == "module" else load_storage(saved)  # noqa: E731
-        super().__setattr__(name, value)
+        # torch.load sets its reader of storages here
+        super().__setattr__(name, _without_sources(value) if name == "persistent_load" else value)
+
+
+def _without_sources(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """torch's reader of storages, kept from comparing, and writing out, the source code of classes in old files."""
+
+    def load_class_or_storage(saved: Any) -> Any:
+        return saved[1] if saved[0] == "module" else load(saved)
+
+    return load_class_or_storage
 
 
 def load_module_pickle(path: Path) -> tuple[dict[str, torch.Tensor], str]:

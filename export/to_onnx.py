@@ -127,15 +127,15 @@ def _facts(options: argparse.Namespace, checkpoint: Checkpoint, net: Fcn, contra
     from class_names import class_names, palette
 
     names = net.default_classes.get(net.classes) if options.classes is None else options.classes
-    step = 1 if options.color == contract.color else -1
+    contract = contract.in_order(options.color)
     return {
         "family": net.family,
         "variant": net.variant,
         "classes": class_names(names, net.classes),
         "palette": palette(options.palette, names, net.classes),
         "color": options.color,
-        "mean": contract.mean[::step],
-        "std": contract.std[::step],
+        "mean": contract.mean,
+        "std": contract.std,
         "scale": contract.scale,
         "precision": options.precision,
         "min_size": net.min_size,

@@ -135,9 +135,9 @@ def _check_ties(case: Case, labels: Tensor, differs: Tensor, precision: str) -> 
 
 
 def _reference_case(net: Fcn, contract: InputContract, color: str, size: tuple[int, int, int], seed: int) -> Case:
-    frames = _textured_frames(*size, seed)
+    frames = textured_frames(*size, seed)
     with torch.inference_mode():
-        logits = net(_normalised(frames, contract, color))
+        logits = net(contract.normalise(frames, color))
     if not torch.isfinite(logits).all():
         raise ExportError("the network gives scores that are not finite; is this checkpoint trained and complete?")
     return Case(frames, logits)
@@ -151,15 +151,7 @@ def _saturated_frames(shape: torch.Size) -> Iterator[Tensor]:
     yield ((rows + columns) % 2 * 255).byte().expand(shape).contiguous()
 
 
-def _normalised(frames: Tensor, contract: InputContract, color: str) -> Tensor:
-    x = frames.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
-    if color != contract.color:
-        x = x.flip(1)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (contract.mean, contract.std))
-    return (x * contract.scale - mean) / std
-
-
-def _textured_frames(batch: int, height: int, width: int, seed: int) -> Tensor:
+def textured_frames(batch: int, height: int, width: int, seed: int) -> Tensor:
     """Smooth colours with noise, so that labels vary over the picture; uint8 (N, H, W, 3)."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(batch, 3, 4, 5, generator=generator)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 
@@ -21,6 +22,13 @@ def options_for(name: str) -> list[str]:
     family, variant = name.split()[:2]
     flags = ["--variant", variant]
     return [*flags, "--input-scale", "1/255"] if family in ("d2l", "zijundeng") else flags
+
+
+def plain_session(path: Path) -> onnxruntime.InferenceSession:
+    """The file in ONNX Runtime on the CPU, with no code of ours."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ import fcnrt
 import to_onnx
 from fcn_models.d2l import D2lFcn
 from metrics import VOID, ConfusionMatrix
-from verify import _normalised
 
 FOLDER, CHECKPOINT = os.environ.get("FCNRT_CAMVID"), os.environ.get("FCNRT_CAMVID_CHECKPOINT")
 pytestmark = pytest.mark.skipif(not (FOLDER and CHECKPOINT), reason="FCNRT_CAMVID and FCNRT_CAMVID_CHECKPOINT not set")
@@ -36,7 +35,7 @@ def test_miou_and_labels_equal_torchs(tmp_path: Path) -> None:
             truth = np.array(Image.open(Path(str(FOLDER), "valannot", path.name)))
             truth[truth == 11] = VOID
             with torch.inference_mode():
-                logits = net(_normalised(torch.from_numpy(frame)[None], net.contracts[0], "rgb"))
+                logits = net(net.contracts[0].normalise(torch.from_numpy(frame)[None], "rgb"))
             reference, labels = logits.argmax(1)[0].numpy().astype(np.uint8), segment(frame)
             ours.update(labels, truth)
             torchs.update(reference, truth)

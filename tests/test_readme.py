@@ -16,7 +16,7 @@ import to_onnx
 from conftest import Export
 from fcnrt.__main__ import _parser as runtime_parser
 from tiny_networks import tiny
-from verify import _textured_frames
+from verify import textured_frames
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,7 +55,7 @@ def test_python_example_runs(exported: Export, tmp_path: Path, monkeypatch: pyte
     shutil.copy(exported("caffe fcn8s"), tmp_path / "fcn8s.onnx")
     monkeypatch.chdir(tmp_path)
     (example,) = (block for kind, block in BLOCKS if kind == "python")
-    frames = list(_textured_frames(3, 40, 51, seed=0).numpy())
+    frames = list(textured_frames(3, 40, 51, seed=0).numpy())
     names = {"frame": frames[0], "frames": frames}
     exec(compile(example, "README.md", "exec"), names)
     assert names["labels"].shape == (40, 51) and names["labels"].dtype == np.uint8

@@ -69,6 +69,14 @@ def tiny(name: str) -> Fcn:
     return drawn(MAKERS[name])
 
 
+def many_classes() -> TorchvisionFcn:
+    """A network of 300 classes whose labels are all beyond uint8: 280 and up."""
+    torch.manual_seed(0)
+    net = TorchvisionFcn("fcn", narrow_resnet(True), 8, classes=300).eval()
+    net.classifier[4].bias.data[:280] -= 100
+    return net
+
+
 def drawn(make: Callable[[], Fcn]) -> Fcn:
     """A network in eval mode with random weights, the same every time."""
     torch.manual_seed(0)

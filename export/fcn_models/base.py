@@ -38,6 +38,20 @@ class InputContract:
     mean: tuple[float, float, float]
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
+    def in_order(self, color: Literal["rgb", "bgr"]) -> InputContract:
+        """The same contract for pictures whose channels come in `color` order."""
+        if color == self.color:
+            return self
+        return InputContract(color, self.scale, self.mean[::-1], self.std[::-1])
+
+    def normalise(self, frames: Tensor, color: Literal["rgb", "bgr"]) -> Tensor:
+        """Frames (N, H, W, 3) uint8 in `color` order to what the network was trained on, (N, 3, H, W) float32."""
+        x = frames.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
+        if color != self.color:
+            x = x.flip(1)
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        return (x * self.scale - mean) / std
+
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,21 +92,19 @@ def _job(source: Path, options: argparse.Namespace) -> Job:
     chosen = options.labels or options.overlay
     want_labels = options.labels or not (chosen or video)
     want_overlay = options.overlay or not chosen
-    stem = options.output / source.stem
-    return Job(
-        source,
-        stem.with_name(f"{source.stem}_labels" + ("" if video else ".png")) if want_labels else None,
-        stem.with_name(f"{source.stem}_overlay" + (".mp4" if video else ".png")) if want_overlay else None,
-    )
+    labels = options.output / (f"{source.stem}_labels" + ("" if video else ".png"))
+    overlaid = options.output / (f"{source.stem}_overlay" + (".mp4" if video else ".png"))
+    return Job(source, labels if want_labels else None, overlaid if want_overlay else None)
 
 
 def _check_targets(jobs: Sequence[Job], force: bool) -> None:
     """Nothing is overwritten by surprise: no input, nothing that another input makes, and what exists not unasked."""
     makers: dict[Path, Path] = {}
     inputs = {job.source.resolve() for job in jobs}
+    protected = inputs.union(*(source.parents for source in inputs))
     for job in jobs:
         for target in job.targets:
-            if any(target.resolve() in (source, *source.parents) for source in inputs):
+            if target.resolve() in protected:
                 raise MediaError(f"{target} would overwrite an input; choose another -o")
             if target in makers:
                 raise MediaError(f"{job.source} and {makers[target]} would both make {target}; name them in two calls")
@@ -116,25 +115,24 @@ def _check_targets(jobs: Sequence[Job], force: bool) -> None:
 
 def _segment_picture(segmenter: Segmenter, job: Job, alpha: float) -> int:
     frame = read_image(job.source)
-    labels = segmenter(frame)
+    labels, palette = segmenter(frame), segmenter.palette
     if job.labels:
-        write_labels(job.labels, labels, segmenter.palette)
+        write_labels(job.labels, labels, palette)
     if job.overlay:
-        write_image(job.overlay, overlay(frame, labels, segmenter.palette, alpha))
+        write_image(job.overlay, overlay(frame, labels, palette, alpha))
     return 1
 
 
 def _segment_video(segmenter: Segmenter, job: Job, alpha: float) -> int:
     with VideoReader(job.source) as reader:
         results = segmenter.stream(_progress(reader, "frame", total=reader.frame_count))
-        if job.overlay:
-            with VideoWriter(job.overlay, reader.rate or FALLBACK_RATE, reader.size) as writer:
-                return _write_video(results, segmenter, job, writer, alpha)
-        return _write_video(results, segmenter, job, None, alpha)
+        rate = reader.rate or FALLBACK_RATE
+        with VideoWriter(job.overlay, rate, reader.size) if job.overlay else nullcontext() as writer:
+            return _write_video(results, segmenter.palette, job, writer, alpha)
 
 
 def _write_video(
-    results: Iterator[tuple[Any, Any]], segmenter: Segmenter, job: Job, writer: VideoWriter | None, alpha: float
+    results: Iterator[tuple[Any, Any]], palette: Any, job: Job, writer: VideoWriter | None, alpha: float
 ) -> int:
     if job.labels:
         job.labels.mkdir(exist_ok=True)
@@ -143,9 +141,9 @@ def _write_video(
     count = 0
     for count, (frame, labels) in enumerate(results, start=1):
         if job.labels:
-            write_labels(job.labels / f"{count - 1:06d}.png", labels, segmenter.palette)
+            write_labels(job.labels / f"{count - 1:06d}.png", labels, palette)
         if writer:
-            writer.write(overlay(frame, labels, segmenter.palette, alpha, out=frame))
+            writer.write(overlay(frame, labels, palette, alpha, out=frame))
     return count
 
 

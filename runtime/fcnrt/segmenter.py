@@ -141,7 +141,7 @@ class Segmenter:
             flying: deque[tuple[npt.NDArray[np.uint8], Future[Array]]] = deque()
             source, failure = iter(frames), None
             try:
-                while failure is None:
+                while True:
                     try:
                         frame = next(source)
                     except Exception as error:  # StopIteration too: first the frames in flight, then the end

@@ -113,7 +113,8 @@ def _names(value: Any) -> tuple[str, ...]:
 def _palette(value: Any) -> str | tuple[tuple[int, int, int], ...]:
     if isinstance(value, str):
         return value
-    return tuple((_whole(0, 255)(red), _whole(0, 255)(green), _whole(0, 255)(blue)) for red, green, blue in value)
+    channel = _whole(0, 255)
+    return tuple((channel(red), channel(green), channel(blue)) for red, green, blue in value)
 
 
 def _check_palette(spec: ModelSpec) -> None:

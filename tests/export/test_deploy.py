@@ -21,7 +21,7 @@ from deploy import (
 from fcn_models import ScoreDeconv, Tail
 from fcn_models.base import bilinear_deconv
 from tiny_networks import NAMES, tiny
-from verify import _normalised, _textured_frames
+from verify import textured_frames
 
 
 @pytest.mark.parametrize("stride", [2, 8, 16, 32])
@@ -119,8 +119,8 @@ def test_half_gain_prevents_overflow_on_0_to_255_inputs() -> None:
     net = tiny("caffe fcn32s")
     first_conv(net).weight.mul_(3000)  # activations beyond 65504 where nothing is rescaled
     net.score_fr.weight.div_(3000)
-    frames = _textured_frames(1, 40, 50, seed=1)
-    logits = net(_normalised(frames, net.contracts[0], "rgb"))
+    frames = textured_frames(1, 40, 50, seed=1)
+    logits = net(net.contracts[0].normalise(frames, "rgb"))
     labels, scores = deploy(net, net.contracts[0], "rgb", half=True)(frames)
     assert torch.isfinite(scores).all()
     assert (labels == logits.argmax(1)).float().mean() > 0.97
@@ -129,8 +129,8 @@ def test_half_gain_prevents_overflow_on_0_to_255_inputs() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_half_network_computes_in_halves_and_agrees(name: str) -> None:
     net = tiny(name)
-    frames = _textured_frames(1, 65, 83, seed=2)
-    logits = net(_normalised(frames, net.contracts[0], "rgb"))
+    frames = textured_frames(1, 65, 83, seed=2)
+    logits = net(net.contracts[0].normalise(frames, "rgb"))
     half = deploy(net, net.contracts[0], "rgb", half=True)
     assert first_conv(half.net).weight.dtype == torch.float16
     labels, scores = half(frames)

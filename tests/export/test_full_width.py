@@ -12,15 +12,15 @@ import fcnrt
 import to_onnx
 from conftest import options_for
 from tiny_networks import FULL_WIDTH, drawn, upstream_state
-from verify import _normalised, _textured_frames
+from verify import textured_frames
 
 
 @pytest.mark.parametrize("name", FULL_WIDTH)
 def test_full_width_network_from_checkpoint_to_labels(name: str, tmp_path: Path) -> None:
     net = drawn(FULL_WIDTH[name])
-    frames = _textured_frames(1, 75, 118, seed=11)
+    frames = textured_frames(1, 75, 118, seed=11)
     with torch.inference_mode():
-        logits = net(_normalised(frames, net.contracts[0], "rgb"))
+        logits = net(net.contracts[0].normalise(frames, "rgb"))
     torch.save(upstream_state(net), tmp_path / "net.pth")
     del net
     assert to_onnx.main([str(tmp_path / "net.pth"), *options_for(name)]) == 0

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto
 
-from conftest import Export
+from conftest import Export, plain_session
 from tiny_networks import CLASSES, NAMES, tiny
-from verify import _normalised, _textured_frames
+from verify import textured_frames
 
 UNTRACED = [(1, 57, 75), (3, 38, 61), (2, 96, 33)]  # batch, height, width
 SMALL = [(1, 1, 1), (2, 5, 31)]
@@ -25,16 +23,10 @@ TIE = 1e-3
 SCORE_LAYER = re.compile(r"score|classifier\.4|^/classifier/Conv|block\.4|final_conv|last_step")
 
 
-def session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
 def upstream_logits(name: str, frames: torch.Tensor, color: str = "rgb") -> torch.Tensor:
     net = tiny(name)
     with torch.inference_mode():
-        return net(_normalised(frames, net.contracts[0], color))
+        return net(net.contracts[0].normalise(frames, color))
 
 
 def margins(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
@@ -45,10 +37,10 @@ def margins(logits: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_are_the_upstream_networks_at_untraced_sizes(name: str, exported: Export) -> None:
-    runner = session(exported(name))
+    runner = plain_session(exported(name))
     sizes = UNTRACED + (SMALL if tiny(name).min_size == 1 else [])
     for seed, (batch, height, width) in enumerate(sizes, start=100):
-        frames = _textured_frames(batch, height, width, seed)
+        frames = textured_frames(batch, height, width, seed)
         (labels,) = runner.run(["labels"], {"frames": frames.numpy()})
         logits = upstream_logits(name, frames)
         assert labels.dtype == np.uint8 and labels.shape == (batch, height, width)
@@ -58,8 +50,8 @@ def test_labels_are_the_upstream_networks_at_untraced_sizes(name: str, exported:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fp16_labels_stay_close_to_fp32(name: str, exported: Export) -> None:
-    frames = _textured_frames(2, 91, 67, seed=3)
-    (labels,) = session(exported(name, "--precision", "fp16")).run(["labels"], {"frames": frames.numpy()})
+    frames = textured_frames(2, 91, 67, seed=3)
+    (labels,) = plain_session(exported(name, "--precision", "fp16")).run(["labels"], {"frames": frames.numpy()})
     logits = upstream_logits(name, frames)
     assert margins(logits, labels).max() <= 0.05 * (logits.amax() - logits.amin())
     assert (labels == logits.argmax(1).numpy()).mean() >= 0.98
@@ -119,11 +111,11 @@ def test_metadata_says_what_the_file_is(exported: Export) -> None:
 
 @pytest.mark.parametrize("name", ["caffe fcn8s", "torchvision fcn", "pochih fcn8s"])
 def test_bgr_file_labels_bgr_frames_alike(name: str, exported: Export) -> None:
-    frames = _textured_frames(1, 45, 64, seed=9).numpy()
-    (rgb,) = session(exported(name)).run(None, {"frames": frames})
-    (bgr,) = session(exported(name, "--color", "bgr")).run(None, {"frames": frames[..., ::-1].copy()})
+    frames = textured_frames(1, 45, 64, seed=9).numpy()
+    (rgb,) = plain_session(exported(name)).run(None, {"frames": frames})
+    (bgr,) = plain_session(exported(name, "--color", "bgr")).run(None, {"frames": frames[..., ::-1].copy()})
     assert (rgb == bgr).mean() >= 0.999
-    (wrong,) = session(exported(name, "--color", "bgr")).run(None, {"frames": frames})
+    (wrong,) = plain_session(exported(name, "--color", "bgr")).run(None, {"frames": frames})
     assert (rgb == wrong).mean() < 0.999
 
 
@@ -132,7 +124,7 @@ def test_fixed_dimensions(name: str, exported: Export) -> None:
     path = exported(name, "--batch", "2", "--height", "71", "--width", "46")
     frames = onnx.load(path).graph.input[0]
     assert signature(frames)[2] == [2, 71, 46, 3]
-    labels = session(path).run(None, {"frames": np.zeros((2, 71, 46, 3), np.uint8)})[0]
+    labels = plain_session(path).run(None, {"frames": np.zeros((2, 71, 46, 3), np.uint8)})[0]
     assert labels.shape == (2, 71, 46)
 
 

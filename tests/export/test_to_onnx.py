@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torchvision.models.resnet import Bottleneck
@@ -20,9 +19,10 @@ import onnx_file
 import to_onnx
 import verify
 from class_names import NAMED, class_names
+from conftest import plain_session
 from errors import ExportError
 from fcn_models.torchvision_fcn import TorchvisionFcn
-from tiny_networks import narrow_resnet, tiny, upstream_state
+from tiny_networks import many_classes, narrow_resnet, tiny, upstream_state
 
 SCRIPT = Path(to_onnx.__file__)
 
@@ -167,14 +167,10 @@ def test_known_class_counts_get_their_names(tmp_path: Path) -> None:
 
 
 def test_more_than_256_classes_give_uint16_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.manual_seed(0)
-    net = TorchvisionFcn("fcn", narrow_resnet(True), 8, classes=300).eval()
-    net.classifier[4].bias.data[:280] -= 100  # the winners are beyond uint8
-    torch.save(net.state_dict(), tmp_path / "net.pth")
+    torch.save(many_classes().state_dict(), tmp_path / "net.pth")
     assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
     assert "labels     uint16" in capsys.readouterr().out
-    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
-    (labels,) = session.run(None, {"frames": np.full((1, 33, 20, 3), 99, np.uint8)})
+    (labels,) = plain_session(tmp_path / "net.onnx").run(None, {"frames": np.full((1, 33, 20, 3), 99, np.uint8)})
     assert labels.dtype == np.uint16 and labels.min() >= 280
 
 
@@ -242,7 +238,7 @@ def test_size_beyond_memory_is_one_line(
     def out_of_memory(*shape: int) -> None:
         raise RuntimeError("can't allocate memory\nbacktrace")
 
-    monkeypatch.setattr(verify, "_textured_frames", out_of_memory)
+    monkeypatch.setattr(verify, "textured_frames", out_of_memory)
     assert to_onnx.main([str(checkpoint), "--height", "60000", "--width", "60000"]) == 1
     error = capsys.readouterr().err
     assert "torch cannot run this network at 60000x60000 (can't allocate memory); fix a smaller size" in error

@@ -15,7 +15,7 @@ from conftest import Export
 from fcnrt.__main__ import main
 from fcnrt.video import VideoReader, VideoWriter, write_image
 from tiny_networks import CLASSES
-from verify import _textured_frames
+from verify import textured_frames
 
 SIZE = (45, 62)
 
@@ -29,7 +29,7 @@ def model(exported: Export) -> str:
 def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
     folder.mkdir()
-    for index, frame in enumerate(_textured_frames(3, *SIZE, seed=6).numpy()):
+    for index, frame in enumerate(textured_frames(3, *SIZE, seed=6).numpy()):
         write_image(folder / f"street{index}.png", frame)
     return folder
 
@@ -38,7 +38,7 @@ def pictures(tmp_path: Path) -> Path:
 def clip(tmp_path: Path) -> Path:
     path = tmp_path / "drive.mp4"
     with VideoWriter(path, 12.5, (46, 64)) as writer:
-        for frame in _textured_frames(5, 46, 64, seed=7).numpy():
+        for frame in textured_frames(5, 46, 64, seed=7).numpy():
             writer.write(frame)
     return path
 

@@ -15,23 +15,20 @@ import pytest
 import torch
 
 import fcnrt
-from conftest import Export
+import to_onnx
+from conftest import Export, plain_session
 from fcnrt import reference_ops
-from tiny_networks import CLASSES, NAMES
-from verify import _textured_frames
+from tiny_networks import CLASSES, NAMES, many_classes
+from verify import textured_frames
 
 
 def frames_of(batch: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    return _textured_frames(batch, height, width, seed).numpy()
+    return textured_frames(batch, height, width, seed).numpy()
 
 
 def graph_labels(path: Path, frames: np.ndarray) -> np.ndarray:
     """What the file gives in any ONNX runtime, with no code of ours."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(
-        ["labels"], {"frames": np.ascontiguousarray(frames)}
-    )[0]
+    return plain_session(path).run(["labels"], {"frames": np.ascontiguousarray(frames)})[0]
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +150,7 @@ def test_fixed_dimensions_are_named(exported: Export) -> None:
 
 
 def test_more_than_256_classes(tmp_path: Path) -> None:
-    import to_onnx
-    from fcn_models import TorchvisionFcn
-    from tiny_networks import narrow_resnet
-
-    torch.manual_seed(0)
-    net = TorchvisionFcn("fcn", narrow_resnet(True), 8, classes=300).eval()
-    net.classifier[4].bias.data[:280] -= 100
-    torch.save(net.state_dict(), tmp_path / "net.pth")
+    torch.save(many_classes().state_dict(), tmp_path / "net.pth")
     assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
     frame = frames_of(1, 33, 46)
     with fcnrt.Segmenter(tmp_path / "net.onnx") as segment:
