@@ -6,6 +6,7 @@ segment = fcnrt.Segmenter("fcn8s.onnx")
 labels = segment(frame)                 # uint8 (H, W, 3) -> uint8 (H, W)
 """
 
+from .device_arrays import DeviceArray, Nv12Frame
 from .errors import (
     BackendError,
     FcnrtError,
@@ -24,12 +25,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendError",
+    "DeviceArray",
     "FcnrtError",
     "FrameError",
     "MediaError",
     "MissingDependency",
     "ModelFileError",
     "ModelSpec",
+    "Nv12Frame",
     "Segmenter",
     "Tail",
     "UsageError",

@@ -38,3 +38,6 @@ class UsageError(FcnrtError, RuntimeError):
 
 class MediaError(FcnrtError, OSError):
     """A picture or video could not be read or written."""
+
+
+NOT_FINITE = "scores are not finite; a half-precision file may overflow, export with --precision fp32"

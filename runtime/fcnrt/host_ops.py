@@ -23,14 +23,16 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .errors import BackendError, FrameError
+from .errors import NOT_FINITE, BackendError, FrameError
 from .reference_ops import label_dtype, source_coordinates
+from .sampling import linear_samples
 from .spec import Tail
 
 Array: TypeAlias = npt.NDArray[Any]
 
 # Elements that one numpy call works on: enough to hide the cost of the call, few enough to stay in cache.
 _ARGMAX_CHUNK = 1 << 16
+_SOFTMAX_CHUNK = 1 << 18
 # In tiles, also the largest product (times 4) that OpenBLAS leaves to the calling thread. Its workers would wait
 # for cores that the engine's threads still hold: on a busy machine, tens of milliseconds for half of one.
 _TILES_CHUNK = 1 << 16
@@ -56,6 +58,30 @@ def argmax_labels(scores_nchw: Array, out: Array) -> None:
             _tournament(scores_chw[:, top : top + rows], labels_hw[top : top + rows])
 
 
+def label_confidence(scores_nchw: Array, tail: Tail, network_size: tuple[int, int], out: Array) -> None:
+    """Write how probable the winning class of every pixel is: the largest softmax of the upsampled scores.
+
+    Args:
+        scores_nchw: float32 (N, C, h, w), finite.
+        tail: how scores become logits.
+        network_size: (H, W) of the frames that the network saw.
+        out: uint8 (N, H, W) of the labels' size, 255 for a probability of 1; overwritten.
+    """
+    _, classes, *samples = scores_nchw.shape
+    (row_low, row_way), (col_low, col_way) = (
+        linear_samples(source_coordinates(tail, count, pixels, seen), count)
+        for count, pixels, seen in zip(samples, out.shape[1:], network_size, strict=True)
+    )
+    rows = max(1, _SOFTMAX_CHUNK // (classes * out.shape[2]))
+    for scores_chw, frame in zip(scores_nchw, out, strict=True):
+        for top in range(0, len(frame), rows):
+            band = slice(top, top + rows)
+            stretched = _between(scores_chw, row_low[band], row_way[band, None], axis=1)  # (C, rows, w)
+            logits = _between(stretched, col_low, col_way, axis=2)  # (C, rows, W)
+            logits -= logits.max(axis=0)
+            frame[band] = np.rint(255 / np.exp(logits, out=logits).sum(axis=0))
+
+
 class LabelUpsampler:
     """Turns `scores` of one shape into labels of one frame size.
 
@@ -63,22 +89,30 @@ class LabelUpsampler:
     own size. An instance serves one thread at a time.
     """
 
-    def __init__(self, tail: Tail, scores_shape: tuple[int, int, int, int], frame_size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        tail: Tail,
+        scores_shape: tuple[int, int, int, int],
+        frame_size: tuple[int, int],
+        network_size: tuple[int, int] | None = None,
+    ) -> None:
         """Lay out the tiles.
 
         Args:
-            tail: how scores become logits; any kind but ``none``, which `argmax_labels` serves.
+            tail: how scores become logits; where it is ``none`` and no frame was resized, `argmax_labels` serves.
             scores_shape: (N, C, h, w), each at least 1, C at most 65536.
             frame_size: (H, W) of the labels, larger or smaller than (h, w).
+            network_size: (H, W) that the frames were resized to before the network; None if they were not.
 
         Raises:
-            ValueError: the tail has no upsampling.
+            ValueError: the tail has no upsampling, and no frame was resized.
         """
         _, classes, height, width = scores_shape
         self._scores_shape = scores_shape
         self._frame_size = frame_size
-        self._rows = _tiles_along(source_coordinates(tail, height, frame_size[0]), height)
-        self._cols = _tiles_along(source_coordinates(tail, width, frame_size[1]), width)
+        rows_seen, cols_seen = network_size or (None, None)
+        self._rows = _tiles_along(source_coordinates(tail, height, frame_size[0], rows_seen), height)
+        self._cols = _tiles_along(source_coordinates(tail, width, frame_size[1], cols_seen), width)
         self._tile_shape = self._rows.offsets.size, self._cols.offsets.size
         self._basis = _bilinear_basis(self._rows.offsets, self._cols.offsets)
         self._tiles_per_pass = max(1, _TILES_CHUNK // max(self._basis.shape[1], classes))
@@ -211,6 +245,14 @@ class _TileAxis:
     canvas_sample: Array  # (canvas pixels,) `low` of each pixel of the canvas, whose margins are one tile
 
 
+def _between(values: Array, low: Array, way: Array, axis: int) -> Array:
+    """Interpolate between samples and the ones after them."""
+    high = np.minimum(low + 1, values.shape[axis] - 1)
+    before = values.take(low, axis)
+    between: Array = before + way * (values.take(high, axis) - before)
+    return between
+
+
 def _tiles_along(coordinates: Array, samples: int) -> _TileAxis:
     """Cover one axis with tiles of one length; those in the same interval between samples may overlap."""
     interval = np.clip(np.floor(coordinates), -1, samples - 1).astype(np.intp)
@@ -263,7 +305,7 @@ def _tournament(scores_chw: Array, labels_hw: Array) -> None:
         _award(labels_hw, challenger > best, labels_hw.dtype.type(index))
         np.maximum(best, challenger, out=best)
     if not np.isfinite(best).all():  # NaN and infinity among the winners; a maximum passes NaN on
-        raise BackendError("scores are not finite; a half-precision file may overflow, export with --precision fp32")
+        raise BackendError(NOT_FINITE)
 
 
 def _award(labels: Array, wins: Array, challenger: Any) -> None:

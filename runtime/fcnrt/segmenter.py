@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -14,31 +14,40 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .backends import open_backend
-from .errors import FrameError, UsageError
+from .backends import Backend, Options, open_backend
+from .cuda import stream_handle
+from .device_arrays import Nv12Frame, device_frames, device_target, is_device_array
+from .errors import FcnrtError, FrameError, UsageError
 from .palette import named_palette
 from .reference_ops import label_dtype
 from .spec import ModelSpec
 
 Array = npt.NDArray[Any]
 MAX_THREADS = 1024
+MAX_SIDE = 1 << 16  # of input_size
 
 
 class Segmenter:
     """A loaded model, called with frames, giving labels.
 
     One Segmenter serves one thread at a time; a call from a second thread raises `UsageError` instead of mixing frames.
+    `clone` makes one for another thread.
 
     Args:
-        path: a file made by export/to_onnx.py.
+        path: a file made by export/to_onnx.py or export/build_engine.py.
         device: "auto" (the fastest this machine has), "cpu", "cuda" or "cuda:N".
         threads: threads of the engine on the CPU (default: all cores).
         color: "rgb" or "bgr", the channel order of the frames you give (default: the file's own, see `spec.color`).
+        input_size: (height, width) that frames are resized to for the network. Labels still come at the frames' own
+            size: the scores are sampled at each of its pixels. Default: the network sees frames as they are.
+        antialias: with `input_size`, average over what a pixel covers when reducing, as torchvision's presets do.
+        graphs: on GPUs, replay the engine's work as a CUDA graph where a shape comes again.
 
     Raises:
-        ModelFileError: the file is missing, damaged, foreign or of a newer format.
+        ModelFileError: the file is missing, damaged, foreign, of a newer format, or made for another GPU.
         MissingDependency: the package of the file's engine is not installed.
         BackendError: the engine or the device refuses.
+        UsageError: an argument is wrong.
     """
 
     def __init__(
@@ -48,13 +57,19 @@ class Segmenter:
         device: str = "auto",
         threads: int | None = None,
         color: Literal["rgb", "bgr"] | None = None,
+        input_size: tuple[int, int] | None = None,
+        antialias: bool = True,
+        graphs: bool = True,
     ):
         if color not in (None, "rgb", "bgr"):
             raise UsageError(f"color: expected 'rgb' or 'bgr', got {color!r}")
         if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
             raise UsageError(f"threads: expected 1 to {MAX_THREADS}, got {threads!r}")
-        self._path = Path(path)
-        self._backend = open_backend(self._path, device, threads, color)
+        options = Options(device, threads, color, _checked_size(input_size), antialias, graphs)
+        self._hold(Path(path), options, open_backend(Path(path), options))
+
+    def _hold(self, path: Path, options: Options, backend: Backend) -> None:
+        self._path, self._options, self._backend = path, options, backend
         self._busy = threading.Lock()
         self._closed = False
 
@@ -79,25 +94,41 @@ class Segmenter:
         palette = self.spec.palette
         return named_palette(palette, len(self.classes)) if isinstance(palette, str) else np.array(palette, np.uint8)
 
-    def __call__(self, frames: npt.NDArray[np.uint8]) -> Array:
+    def __call__(self, frames: Any, *, out: Any = None, confidence: Any = None, stream: object = None) -> Any:
         """Label every pixel.
 
         Args:
-            frames: uint8 (H, W, 3), or a batch (N, H, W, 3), of any strides.
+            frames: uint8 (H, W, 3), or a batch (N, H, W, 3): a numpy array of any strides; or, on a GPU, a device array
+                (torch, CuPy, PyCUDA, anything with DLPack or the CUDA Array Interface), which is read in place, or an
+                `Nv12Frame`.
+            out: array of the same kind that the labels are written to (default: a new one).
+            confidence: array of the same kind, uint8, of the labels' shape, that the probability of each label is
+                written to: the largest softmax of the upsampled scores, 255 for 1 (default: not computed).
+            stream: for device arrays, the stream that they are ready on and that the results will be ready on: None
+                (the default stream), an int, or a stream of torch, CuPy, PyCUDA or cuda.core. The host does not wait,
+                so frames and results must be left alone by others until that stream has passed.
 
         Returns:
-            Labels (H, W) or (N, H, W), uint8, or uint16 where the model has more than 256 classes; a new array.
+            Labels (H, W) or (N, H, W), uint8, or uint16 where the model has more than 256 classes: `out`, or a new
+            numpy array, or a new `DeviceArray`.
 
         Raises:
             FrameError: wrong type, shape or size.
-            UsageError: called while another call runs, or after `close`.
-            BackendError: the engine failed.
+            UsageError: called while another call runs, or after `close`; device arrays where the model is on the CPU.
+            BackendError: the engine failed; for device arrays possibly in a later call.
         """
         with self._exclusive():
+            if isinstance(frames, Nv12Frame) or is_device_array(frames):
+                return self._label_on_device(frames, out, confidence, stream)
             batch = self._as_batch(frames)
-            labels = np.empty(batch.shape[:3], label_dtype(len(self.classes)))
-            self._backend.labels(batch, labels)
-        return labels if frames.ndim == 4 else labels[0]
+            shape = frames.shape[:-1]
+            labels = np.empty(shape, self._label_dtype) if out is None else out
+            _check_target("out", labels, shape, self._label_dtype)
+            if confidence is not None:
+                _check_target("confidence", confidence, shape, np.uint8)
+            targets = (array if frames.ndim == 4 or array is None else array[None] for array in (labels, confidence))
+            self._backend.label(batch, *targets)
+        return labels
 
     def scores(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """The logits before the network's last upsampling, for those who need probabilities.
@@ -105,7 +136,7 @@ class Segmenter:
         `fcnrt.softmax(fcnrt.upsample(scores, height, width, segment.spec.tail))` gives full-size ones.
 
         Args:
-            frames: uint8 (H, W, 3), or a batch (N, H, W, 3), of any strides.
+            frames: a numpy array, uint8 (H, W, 3), or a batch (N, H, W, 3), of any strides.
 
         Returns:
             float32 (N, C, h, w), N being 1 for a single frame; a new array.
@@ -117,15 +148,15 @@ class Segmenter:
             return np.array(self._backend.scores(self._as_batch(frames)))
 
     def stream(
-        self, frames: Iterable[npt.NDArray[np.uint8]], depth: int = 2
+        self, frames: Iterable[npt.NDArray[np.uint8]], depth: int = 3
     ) -> Iterator[tuple[npt.NDArray[np.uint8], Array]]:
         """Label a sequence of frames while the next ones are being fetched.
 
-        While it runs the Segmenter is in use: `scores` or a call of your own would raise UsageError.
+        While it runs the Segmenter is in use: other calls raise UsageError.
 
         Args:
-            frames: any iterable of frames (or batches); it is advanced in the caller's thread, at most `depth` ahead,
-                and must not reuse the memory of a frame that was not yielded yet.
+            frames: any iterable of numpy frames (or batches); it is advanced in the caller's thread, at most `depth`
+                ahead, and must not reuse the memory of a frame that was not yielded yet.
             depth: frames in flight, at least 1.
 
         Yields:
@@ -137,8 +168,8 @@ class Segmenter:
         """
         if depth < 1:
             raise UsageError(f"depth: expected at least 1, got {depth}")
-        with ThreadPoolExecutor(1, thread_name_prefix="fcnrt") as worker:
-            flying: deque[tuple[npt.NDArray[np.uint8], Future[Array]]] = deque()
+        with self._exclusive():
+            flying: deque[tuple[npt.NDArray[np.uint8], Callable[[], Array]]] = deque()
             source, failure = iter(frames), None
             try:
                 while True:
@@ -147,16 +178,29 @@ class Segmenter:
                     except Exception as error:  # StopIteration too: first the frames in flight, then the end
                         failure = error
                         break
-                    flying.append((frame, worker.submit(self, frame)))
+                    flying.append((frame, self._take_off(frame)))
                     if len(flying) >= depth:
-                        yield _landed(flying)
+                        yield _landed(flying.popleft())
                 while flying:
-                    yield _landed(flying)
+                    yield _landed(flying.popleft())
                 if not isinstance(failure, StopIteration):
                     raise failure
             finally:
-                for _, labels in flying:
-                    labels.cancel()
+                for flight in flying:  # their arrays are still being written to
+                    with suppress(FcnrtError):
+                        _landed(flight)
+
+    def clone(self) -> Segmenter:
+        """Another Segmenter of the same model for another thread; engines share their weights.
+
+        Raises:
+            UsageError: after `close`, or while a call runs.
+            BackendError: the device has too little memory left.
+        """
+        with self._exclusive():
+            other = object.__new__(Segmenter)
+            other._hold(self._path, self._options, self._backend.clone())
+        return other
 
     def close(self) -> None:
         """Free the engine; a second call does nothing."""
@@ -182,6 +226,35 @@ class Segmenter:
         finally:
             self._busy.release()
 
+    @property
+    def _label_dtype(self) -> type[np.uint8] | type[np.uint16]:
+        return label_dtype(len(self.classes))
+
+    def _label_on_device(self, frames: Any, out: Any, confidence: Any, stream: object) -> Any:
+        handle = stream_handle(stream)
+        checked = device_frames(frames, handle)
+        self._check_size(checked.shape)
+        shape = checked.labels_shape
+        labels = None if out is None else device_target("out", out, shape, self._label_dtype, handle)
+        sure = None if confidence is None else device_target("confidence", confidence, shape, np.uint8, handle)
+        made = self._backend.label_on_device(checked, handle, labels, sure)
+        return out if made is None else made
+
+    def _take_off(self, frame: npt.NDArray[np.uint8]) -> Callable[[], Array]:
+        """Submit a frame of a stream; the function returned waits for its labels, or raises what was wrong with it."""
+        try:
+            batch = self._as_batch(frame)
+            labels = np.empty(batch.shape[:3], self._label_dtype)
+            wait = self._backend.submit(batch, labels)
+        except FcnrtError as error:
+            return partial(_fail, error)
+
+        def land() -> Array:
+            wait()
+            return labels if frame.ndim == 4 else labels[0]
+
+        return land
+
     def _as_batch(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Checked frames as a C-contiguous batch (N, H, W, 3)."""
         if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
@@ -192,24 +265,41 @@ class Segmenter:
         if frames.ndim not in (3, 4) or frames.shape[-1] != 3 or 0 in frames.shape:
             raise FrameError(f"frames: expected shape (H, W, 3) or (N, H, W, 3), got {frames.shape}")
         batch = frames if frames.ndim == 4 else frames[None]
-        self._check_size(batch.shape)
+        self._check_size(batch.shape[:3])
         return np.ascontiguousarray(batch)
 
-    def _check_size(self, shape: tuple[int, ...]) -> None:
-        names = ("batch", "height", "width")
-        for name, size, fixed in zip(names, shape, self._backend.fixed_shape, strict=False):
-            if fixed is not None and size != fixed:
-                raise FrameError(
-                    f"frames: expected {name} {fixed} (fixed in {self._path.name}), got {size}; "
-                    f"resize, or export without --{name}"
-                )
-        if min(shape[1:3]) < self.spec.min_size:
+    def _check_size(self, shape: tuple[int, int, int]) -> None:
+        """Refuse frames that the network, after resizing, would not take."""
+        batch, height, width = shape
+        rows, columns = self._options.input_size or (height, width)
+        least = self.spec.min_size
+        if min(rows, columns) < least:
             raise FrameError(
-                f"frames: expected at least {self.spec.min_size}x{self.spec.min_size} ({self.spec.family} "
-                f"{self.spec.variant}), got {shape[1]}x{shape[2]}; pad or enlarge them"
+                f"frames: expected at least {least}x{least} ({self.spec.family} {self.spec.variant}), "
+                f"got {rows}x{columns}; pad or enlarge them"
             )
+        self._backend.check_shape((batch, rows, columns))
 
 
-def _landed(flying: deque[tuple[npt.NDArray[np.uint8], Future[Array]]]) -> tuple[npt.NDArray[np.uint8], Array]:
-    frame, labels = flying.popleft()
-    return frame, labels.result()
+def _landed(flight: tuple[npt.NDArray[np.uint8], Callable[[], Array]]) -> tuple[npt.NDArray[np.uint8], Array]:
+    frame, land = flight
+    return frame, land()
+
+
+def _fail(error: FcnrtError) -> Array:
+    raise error
+
+
+def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    sides = tuple(size)
+    if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides):
+        raise UsageError(f"input_size: expected (height, width), each 1 to {MAX_SIDE}, got {size!r}")
+    return sides
+
+
+def _check_target(name: str, array: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
+        raise FrameError(f"{name}: expected a {np.dtype(dtype)} numpy array {shape}, got {kind}")

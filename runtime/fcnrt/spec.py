@@ -67,12 +67,21 @@ class ModelSpec:
             ModelFileError: there are none, one is missing or invalid, or the format is newer than this version.
         """
         facts = {key[4:]: _json(key, value, source) for key, value in metadata.items() if key.startswith("fcn.")}
-        if "format" not in facts:
+        if not facts:
             raise ModelFileError(
                 f"{source}: no fcn.* metadata; expected a file made by export/to_onnx.py, "
                 "export the checkpoint again with it"
             )
-        _check_format(facts["format"], source)
+        return cls.from_facts(facts, source)
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any], source: str) -> ModelSpec:
+        """Validate the facts as JSON values, without the prefix of their keys.
+
+        Raises:
+            ModelFileError: one is missing or invalid, or the format is newer than this version.
+        """
+        check_format("fcn.format", facts.get("format"), FORMAT, source)
         try:
             spec = cls(**{name: parse(facts[name]) for name, parse in _PARSERS.items()})
             _check_palette(spec)
@@ -89,12 +98,13 @@ def _json(key: str, value: str, source: str) -> Any:
         raise ModelFileError(f"{source}: {key} is not JSON ({error}); export the checkpoint again") from error
 
 
-def _check_format(number: Any, source: str) -> None:
+def check_format(key: str, number: Any, newest: int, source: str) -> None:
+    """Refuse a format that this version does not read: raises ModelFileError."""
     if type(number) is not int or number < 1:
-        raise ModelFileError(f"{source}: fcn.format is {number!r}, expected {FORMAT}; export the checkpoint again")
-    if number > FORMAT:
+        raise ModelFileError(f"{source}: {key} is {number!r}, expected {newest}; export the checkpoint again")
+    if number > newest:
         raise ModelFileError(
-            f"{source}: fcn.format is {number}, this fcnrt reads up to {FORMAT}; upgrade fcnrt, or export again"
+            f"{source}: {key} is {number}, this fcnrt reads up to {newest}; upgrade fcnrt, or export again"
         )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fcnrt import reference_ops
+from fcnrt.errors import FrameError
 from fcnrt.spec import Tail
 
 torch = pytest.importorskip("torch")
@@ -82,6 +83,43 @@ def test_source_coordinates_of_no_upsampling_are_refused():
         reference_ops.source_coordinates(Tail("none"), 5, 5)
 
 
+@pytest.mark.parametrize("kind, align_corners", [("half_pixel", False), ("align_corners", True)])
+def test_upsample_of_a_resized_frame_samples_the_networks_logits(kind, align_corners):
+    """Where the frame's pixels fall on the network's, both see the same; every third of 3 times as many does."""
+    scores = random_scores((1, 2, 5, 7))
+    tail, seen = Tail(kind), (20, 31)
+    resized = reference_ops.upsample(scores, 60, 93, tail, seen)
+    np.testing.assert_allclose(
+        resized[:, :, 1::3, 1::3], reference_ops.upsample(scores, *seen, tail), rtol=0, atol=ROUNDING
+    )
+    np.testing.assert_array_equal(
+        reference_ops.upsample(scores, *seen, tail, seen), reference_ops.upsample(scores, *seen, tail)
+    )
+
+
+def test_half_pixel_forgets_the_networks_size():
+    direct = reference_ops.source_coordinates(Tail("half_pixel"), 9, 67)
+    np.testing.assert_allclose(
+        reference_ops.source_coordinates(Tail("half_pixel"), 9, 67, 40), direct, rtol=0, atol=ROUNDING
+    )
+
+
+def test_full_size_scores_of_a_resized_frame_are_interpolated():
+    scores = random_scores((1, 2, 9, 11))
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(scores[:, :, 2:7, 2:9]), size=(5, 23), mode="bilinear", align_corners=False
+    )
+    inside = slice(2, -2)  # beyond the frame's edge lie scores of its padding, not the border's again
+    found = reference_ops.upsample(scores, 5, 23, Tail("none", 0, 2), (5, 7))
+    np.testing.assert_allclose(found[..., inside], expected[..., inside].numpy(), rtol=0, atol=ROUNDING)
+
+
+def test_deconvolution_of_a_resized_frame_keeps_its_offset_in_network_pixels():
+    tail = Tail("deconv", 8, 31)
+    coordinates = reference_ops.source_coordinates(tail, 12, 60, 20)
+    np.testing.assert_allclose(coordinates[1::3], reference_ops.source_coordinates(tail, 12, 20), rtol=0, atol=ROUNDING)
+
+
 def test_argmax_takes_the_lowest_of_equals():
     logits = np.zeros((1, 4, 1, 3))
     logits[0, [1, 3], 0, 1] = 2.0
@@ -118,3 +156,108 @@ def test_softmax_equals_torch_and_survives_large_logits():
     logits = random_scores((2, 5, 3, 7)) + 1e4
     expected = torch.softmax(torch.from_numpy(logits), dim=1)
     np.testing.assert_allclose(reference_ops.softmax(logits), expected.numpy(), rtol=0, atol=ROUNDING)
+
+
+def random_frames(shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
+
+
+RESIZES = [((9, 14), (5, 6)), ((9, 14), (13, 17)), ((31, 7), (4, 20)), ((1, 1), (3, 2)), ((6, 5), (1, 1))]
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("source, target", RESIZES)
+def test_resize_rounds_what_interpolate_computes(source, target, antialias):
+    frames = random_frames((2, *source))
+    planes = torch.from_numpy(frames).permute(0, 3, 1, 2).double()
+    exact = torch.nn.functional.interpolate(planes, size=target, mode="bilinear", antialias=antialias)
+    resized = reference_ops.resize(frames, target, antialias)
+    assert resized.shape == (2, *target, 3) and resized.dtype == np.uint8
+    assert np.abs(resized - exact.permute(0, 2, 3, 1).numpy()).max() <= 0.5 + ROUNDING
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("source, target", RESIZES)
+def test_resize_is_torchvisions(source, target, antialias):
+    functional = pytest.importorskip("torchvision.transforms.v2.functional")
+    frames = random_frames((2, *source), seed=1)
+    expected = functional.resize(torch.from_numpy(frames).permute(0, 3, 1, 2), list(target), antialias=antialias)
+    difference = reference_ops.resize(frames, target, antialias) - expected.permute(0, 2, 3, 1).numpy().astype(int)
+    assert np.abs(difference).max() <= 1  # it computes in 16-bit integers
+
+
+@pytest.mark.parametrize("source, target", RESIZES)
+def test_resize_with_antialias_is_pillows(source, target):
+    image = pytest.importorskip("PIL.Image")
+    frame = random_frames(source, seed=2)
+    expected = np.asarray(image.fromarray(frame).resize(target[::-1], image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(reference_ops.resize(frame[None], target, antialias=True)[0] - expected).max() <= 1
+
+
+def test_resize_rounds_halves_up():
+    frames = np.array([[[[0, 2, 9]], [[1, 5, 10]]]], np.uint8)
+    np.testing.assert_array_equal(reference_ops.resize(frames, (1, 1), antialias=True), [[[[1, 4, 10]]]])
+
+
+# Y, U, V of colour bars, by hand from the standards' integer tables.
+COLOURS = [
+    ("bt601", False, (16, 128, 128), (0, 0, 0)),
+    ("bt601", False, (235, 128, 128), (255, 255, 255)),
+    ("bt601", False, (126, 128, 128), (128, 128, 128)),
+    ("bt601", False, (81, 90, 240), (254, 0, 0)),
+    ("bt601", False, (145, 54, 34), (0, 255, 1)),
+    ("bt601", False, (41, 240, 110), (0, 0, 255)),
+    ("bt601", True, (76, 85, 255), (254, 0, 0)),
+    ("bt601", True, (255, 128, 128), (255, 255, 255)),
+    ("bt709", False, (63, 102, 240), (255, 1, 0)),
+    ("bt709", False, (235, 128, 128), (255, 255, 255)),
+    ("bt709", True, (54, 99, 255), (254, 0, 0)),
+]
+
+
+@pytest.mark.parametrize("matrix, full_range, yuv, rgb", COLOURS)
+def test_nv12_of_colours_known_by_hand(matrix, full_range, yuv, rgb):
+    luma, chroma = np.full((3, 5), yuv[0], np.uint8), np.empty((2, 3, 2), np.uint8)
+    chroma[...] = yuv[1:]
+    pixels = reference_ops.nv12_to_rgb(luma, chroma, matrix, full_range)
+    assert pixels.shape == (3, 5, 3) and pixels.dtype == np.uint8
+    assert (pixels == pixels[0, 0]).all()
+    assert np.abs(pixels[0, 0] - np.array(rgb)).max() <= 1
+
+
+@pytest.mark.parametrize("matrix, weights", [("bt601", (0.299, 0.587, 0.114)), ("bt709", (0.2126, 0.7152, 0.0722))])
+@pytest.mark.parametrize("full_range", [True, False])
+def test_nv12_coefficients_undo_the_standards_encoding(matrix, weights, full_range):
+    """E'Y, E'CB and E'CR as BT.601 section 2.5 and BT.709 section 3 define them, from red, green and blue."""
+    rgb = np.random.default_rng(5).uniform(0, 255, (3, 9))
+    luma = np.array(weights) @ rgb
+    blueness, redness = (rgb[2] - luma) / (2 - 2 * weights[2]), (rgb[0] - luma) / (2 - 2 * weights[0])
+    y, u, v = (
+        (luma, blueness, redness) if full_range else (16 + luma * 219 / 255, blueness * 224 / 255, redness * 224 / 255)
+    )
+    factors = reference_ops.nv12_coefficients(matrix, full_range)
+    grey = factors.luma_gain * (y - factors.luma_offset)
+    decoded = np.stack(
+        (grey + factors.red_v * v, grey + factors.green_u * u + factors.green_v * v, grey + factors.blue_u * u)
+    )
+    np.testing.assert_allclose(decoded, rgb, rtol=0, atol=ROUNDING)
+
+
+def test_nv12_is_opencvs():
+    cv2 = pytest.importorskip("cv2")
+    planes = np.random.default_rng(6).integers(0, 256, (9, 8), np.uint8)  # 6 rows of luma, 3 of chroma pairs
+    expected = cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV12).astype(int)
+    pixels = reference_ops.nv12_to_rgb(planes[:6], planes[6:].reshape(3, 4, 2), "bt601", False)
+    assert np.abs(pixels - expected).max() <= 1
+
+
+def test_nv12_of_odd_sizes_takes_each_pixels_own_sample():
+    luma, chroma = np.full((3, 3), 100, np.uint8), np.full((2, 2, 2), 128, np.uint8)
+    chroma[1, 1, 1] = 200
+    reds = reference_ops.nv12_to_rgb(luma, chroma, "bt601", True)[..., 0]
+    np.testing.assert_array_equal(reds > 100, [[False] * 3, [False] * 3, [False, False, True]])
+
+
+def test_unknown_matrix_is_refused():
+    with pytest.raises(FrameError, match="matrix: expected bt601 or bt709, got 'bt2020'"):
+        reference_ops.nv12_coefficients("bt2020", False)

@@ -18,6 +18,9 @@ import fcnrt
 import to_onnx
 from conftest import Export, plain_session
 from fcnrt import reference_ops
+from fcnrt.backends import ort_cuda
+from fcnrt.backends.ort_cuda import why_not_cuda
+from simulated import simulated_cuda
 from tiny_networks import CLASSES, NAMES, many_classes
 from verify import textured_frames
 
@@ -275,7 +278,8 @@ def test_scores_that_are_not_finite_are_an_error(name: str, exported: Export, tm
 def test_many_shapes_keep_few_buffers(segment: fcnrt.Segmenter) -> None:
     for height in range(20, 40):
         segment(frames_of(1, height, 25)[0])
-    assert len(segment._backend._plans) == 8  # type: ignore[attr-defined]
+    backend = segment._backend
+    assert len(backend._tails) == len(backend._scores) == 8  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -299,9 +303,7 @@ def test_unknown_device(device: str | None, model: Path) -> None:
 
 
 def test_cuda_without_a_gpu_is_one_line(model: Path) -> None:
-    from fcnrt.backends.ort import _why_no_cuda
-
-    if not (reason := _why_no_cuda(onnxruntime)):
+    if not (reason := why_not_cuda()):
         pytest.skip("this machine has a GPU")
     with pytest.raises(fcnrt.BackendError, match=rf"device 'cuda': {re.escape(reason)}; use device='cpu'"):
         fcnrt.Segmenter(model, device="cuda")
@@ -310,17 +312,16 @@ def test_cuda_without_a_gpu_is_one_line(model: Path) -> None:
 def test_cuda_provider_that_does_not_load_is_told_or_fallen_back_from(
     model: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from fcnrt.backends import ort
-
-    if not ort._why_no_cuda(onnxruntime):
+    if not why_not_cuda():
         pytest.skip("this machine has a GPU")
-    if ort.CUDA not in onnxruntime.get_available_providers():
+    if ort_cuda.CUDA not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has no CUDA provider")
-    monkeypatch.setattr(ort, "_why_no_cuda", lambda package: "")  # as with a driver but without CUDA's libraries
-    with fcnrt.Segmenter(model, device="auto") as segment:
-        assert segment.device == "cpu" and segment(frames_of(1, 24, 24)[0]).shape == (24, 24)
-    with pytest.raises(fcnrt.BackendError, match="CUDA provider does not load"):
-        fcnrt.Segmenter(model, device="cuda")
+    monkeypatch.setattr(ort_cuda, "why_not_cuda", lambda: "")  # as with a driver but without CUDA's libraries
+    with simulated_cuda(monkeypatch):
+        with fcnrt.Segmenter(model, device="auto") as segment:
+            assert segment.device == "cpu" and segment(frames_of(1, 24, 24)[0]).shape == (24, 24)
+        with pytest.raises(fcnrt.BackendError, match="CUDA provider does not load"):
+            fcnrt.Segmenter(model, device="cuda")
     assert capfd.readouterr() == ("", "")
 
 
@@ -386,8 +387,8 @@ def test_foreign_models(change, message: str, model: Path, tmp_path: Path) -> No
         ("empty.onnx", b"", "no fcn.* metadata"),
         ("text.onnx", b"hello, world", "damaged or not an ONNX file"),
         ("noise.onnx", bytes(range(256)) * 9, "damaged or not an ONNX file"),
-        ("net.pth", b"x", "expected a .onnx file, got .pth"),
-        ("net", b"x", "expected a .onnx file, got no suffix"),
+        ("net.pth", b"x", "expected a .onnx or .engine file, got .pth"),
+        ("net", b"x", "expected a .onnx or .engine file, got no suffix"),
     ],
 )
 def test_unusable_files(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:

@@ -1,27 +1,35 @@
-"""Inference engines behind one interface, chosen by file suffix and imported only when chosen."""
+"""Inference engines behind one interface, chosen by the file's suffix and imported only when chosen."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
-from ..errors import ModelFileError
+from ..errors import BackendError, ModelFileError
 from ..spec import ModelSpec
-from .base import Backend
+from .base import Backend, Options
 
-__all__ = ["Backend", "open_backend", "read_spec"]
+__all__ = ["Backend", "Options", "open_backend", "read_spec"]
+
+MAKERS = {".onnx": "export/to_onnx.py CHECKPOINT", ".engine": "export/build_engine.py MODEL.onnx"}
 
 
-def open_backend(path: Path, device: str, threads: int | None, color: Literal["rgb", "bgr"] | None) -> Backend:
-    """Load a model file into the engine for its suffix; the arguments are those of `Segmenter`.
+def open_backend(path: Path, options: Options) -> Backend:
+    """Load a model file into the engine for its suffix, on the device asked for.
 
     Raises:
-        ModelFileError: there is no such file, or no engine for its suffix.
+        ModelFileError: there is no such file, or no engine for its suffix; or as the engine says.
+        MissingDependency: the engine's package is not installed.
+        BackendError: the device is not to be had.
     """
     _check_path(path)
-    from .ort import OrtBackend
+    index = gpu_index(options.device)
+    if path.suffix == ".onnx":
+        return _open_onnx(path, options, index)
+    from .trt import open_engine
 
-    return OrtBackend(path, device, threads, color)
+    if index is None:
+        raise BackendError(f"device {options.device!r}: engines run on GPUs; on the CPU use the .onnx file")
+    return open_engine(path, options, index)
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -31,13 +39,44 @@ def read_spec(path: Path) -> ModelSpec:
         ModelFileError: the file is missing, of an unknown suffix, damaged, foreign or newer.
     """
     _check_path(path)
-    from .ort import load_model, spec_of
+    if path.suffix == ".engine":
+        from ..sidecar import read_sidecar
 
-    return spec_of(load_model(path), path)
+        return read_sidecar(path).spec
+    from .onnx_model import OnnxModel
+
+    return OnnxModel(path).spec
+
+
+def gpu_index(device: str) -> int | None:
+    """The GPU that a device's name means, None for the CPU; raises BackendError where it means nothing."""
+    kind, _, index = str(device).partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (":" in device and not (kind == "cuda" and index.isdecimal())):
+        raise BackendError(f"device {device!r}: expected auto, cpu, cuda or cuda:N")
+    return None if kind == "cpu" else int(index or 0)
+
+
+def _open_onnx(path: Path, options: Options, index: int | None) -> Backend:
+    if index is not None:
+        from .ort_cuda import NoCudaProvider, open_on_cuda, why_not_cuda
+
+        reason = why_not_cuda()
+        if not reason:
+            try:
+                return open_on_cuda(path, options, index)
+            except NoCudaProvider as error:
+                reason = str(error)
+        if options.device != "auto":
+            raise BackendError(f"device {options.device!r}: {reason}; use device='cpu'")
+    from .ort import OrtBackend
+
+    return OrtBackend(path, options)
 
 
 def _check_path(path: Path) -> None:
+    if path.suffix not in MAKERS:
+        raise ModelFileError(
+            f"{path}: expected a .onnx or .engine file, got {path.suffix or 'no suffix'}; see export/to_onnx.py"
+        )
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such file; make it with: python export/to_onnx.py CHECKPOINT -o {path}")
-    if path.suffix != ".onnx":
-        raise ModelFileError(f"{path}: expected a .onnx file, got {path.suffix or 'no suffix'}; see export/to_onnx.py")
+        raise ModelFileError(f"{path}: no such file; make it with: python {MAKERS[path.suffix]} -o {path}")

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ..device_arrays import DeviceArray, DeviceFrames, DeviceView
+from ..errors import UsageError
 from ..spec import ModelSpec
 
+Shape = tuple[int, int, int]  # (batch, height, width)
 Frames = npt.NDArray[np.uint8]  # (N, H, W, 3), C-contiguous
 Labels = npt.NDArray[Any]  # (N, H, W), uint8, or uint16 for more than 256 classes
+Confidence = npt.NDArray[np.uint8]  # (N, H, W), 255 for certainty
 Scores = npt.NDArray[np.float32]  # (N, C, h, w)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a Segmenter wants its engine; the fields are the Segmenter's own arguments."""
+
+    device: str = "auto"
+    threads: int | None = None
+    color: Literal["rgb", "bgr"] | None = None
+    input_size: tuple[int, int] | None = None
+    antialias: bool = True
+    graphs: bool = True
 
 
 class Backend(ABC):
@@ -21,20 +39,34 @@ class Backend(ABC):
     Attributes:
         spec: what the model file says of itself.
         device: where the network runs, "cpu" or "cuda:0".
-        fixed_shape: (batch, height, width) that the file was fixed to, None where it is free.
     """
 
     spec: ModelSpec
     device: str
-    fixed_shape: tuple[int | None, int | None, int | None]
 
     @abstractmethod
-    def labels(self, frames: Frames, out: Labels) -> None:
-        """Write the labels of `frames` to `out`, an array of the frames' batch, height and width.
+    def check_shape(self, shape: Shape) -> None:
+        """Raise FrameError where the file was not made for frames of this shape, as the network would see them."""
+
+    @abstractmethod
+    def submit(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> Callable[[], None]:
+        """Begin to label frames, which must stay as they are until the function that comes back has returned.
+
+        Args:
+            frames: as the Segmenter checked them.
+            labels: written to, of the frames' batch, height and width.
+            confidence: written to, of the same shape: the probability of each label; None to do without.
+
+        Returns:
+            A function that waits until the results are there. Submissions are done in their order.
 
         Raises:
-            BackendError: the engine failed.
+            BackendError: the engine failed, here or in the function.
         """
+
+    def label(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> None:
+        """Label frames and wait; the arguments are those of `submit`."""
+        self.submit(frames, labels, confidence)()
 
     @abstractmethod
     def scores(self, frames: Frames) -> Scores:
@@ -42,7 +74,32 @@ class Backend(ABC):
 
         Raises:
             BackendError: the engine failed.
+            UsageError: the file's engine has no scores to show.
         """
+
+    def label_on_device(
+        self, frames: DeviceFrames, stream: int, labels: DeviceView | None, confidence: DeviceView | None
+    ) -> DeviceArray | None:
+        """Enqueue the labelling of frames in device memory, in the order of the caller's stream.
+
+        Args:
+            frames: on this backend's device.
+            stream: handle of the caller's stream; the host does not wait for it.
+            labels: written to; None for a new array.
+            confidence: written to; None to do without.
+
+        Returns:
+            The new array, if one was made.
+
+        Raises:
+            BackendError: the engine failed.
+            UsageError: the backend is not on a GPU.
+        """
+        raise UsageError(f"frames: this Segmenter runs on the {self.device} and takes numpy arrays, got a device array")
+
+    @abstractmethod
+    def clone(self) -> Backend:
+        """Another one for another thread."""
 
     @abstractmethod
     def close(self) -> None:

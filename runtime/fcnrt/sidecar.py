@@ -1,0 +1,141 @@
+"""What an engine's sidecar, `<name>.engine.json`, says: the model's facts, the plan it belongs to, the GPU kernels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import ModelFileError
+from .spec import ModelSpec, check_format
+
+REBUILD = "build it again: python export/build_engine.py MODEL.onnx --force"
+FORMAT = 1  # the newest sidecar that this version reads
+Shape = tuple[int, int, int]  # (batch, height, width)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Shapes of frames that an engine takes."""
+
+    min: Shape
+    opt: Shape
+    max: Shape
+
+    def takes(self, shape: Shape) -> bool:
+        """Whether a shape lies between the smallest and the largest."""
+        return all(low <= size <= high for low, size, high in zip(self.min, shape, self.max, strict=True))
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The facts of an engine.
+
+    Attributes:
+        path: the engine's plan.
+        spec: the model's own facts.
+        sha256: of the plan.
+        flavour: "tensorrt" or "tensorrt-rtx", the package that it was built with.
+        version: of that package.
+        sm: compute capabilities that it was built for, 89 for 8.9.
+        hardware_compatible: it runs on newer ones as well.
+        version_compatible: it runs in newer TensorRT as well.
+        output: "scores", or "labels" where the tail is in the engine.
+        scores_type: of the scores' elements.
+        profiles: shapes that it takes.
+        layers: how many layers of which type were counted, before the build and after it.
+        kernels: compiled GPU kernels, see device_ops.
+    """
+
+    path: Path
+    spec: ModelSpec
+    sha256: str
+    flavour: Literal["tensorrt", "tensorrt-rtx"]
+    version: str
+    sm: tuple[int, ...]
+    hardware_compatible: bool
+    version_compatible: bool
+    output: Literal["scores", "labels"]
+    scores_type: Literal["fp32", "fp16"]
+    profiles: tuple[Profile, ...]
+    layers: Mapping[str, Any]
+    kernels: tuple[Mapping[str, Any], ...]
+
+    def plan(self) -> bytes:
+        """The plan, if it is the one that the sidecar was written for; raises ModelFileError."""
+        plan = self.path.read_bytes()
+        if hashlib.sha256(plan).hexdigest() != self.sha256:
+            raise ModelFileError(
+                f"{self.path}: not the engine that {_beside(self.path).name} describes (altered, cut short or "
+                f"replaced); {REBUILD}"
+            )
+        return plan
+
+
+def read_sidecar(engine: Path) -> Sidecar:
+    """Read the sidecar of an engine.
+
+    Args:
+        engine: the plan's path.
+
+    Raises:
+        ModelFileError: the sidecar is missing, damaged or of a newer format.
+    """
+    path = _beside(engine)
+    if not path.is_file():
+        raise ModelFileError(f"{engine}: {path.name} is missing beside it; copy both files, or {REBUILD}")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(facts, dict):
+            raise TypeError(f"expected an object, got {type(facts).__name__}")
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: damaged ({error}); {REBUILD}") from error
+    check_format("format", facts.get("format"), FORMAT, str(path))
+    try:
+        return _parsed(engine, facts)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ModelFileError(f"{path}: invalid ({what}); {REBUILD}") from error
+
+
+def _beside(engine: Path) -> Path:
+    return engine.with_name(engine.name + ".json")
+
+
+def _parsed(path: Path, facts: Mapping[str, Any]) -> Sidecar:
+    engine = facts["engine"]
+    return Sidecar(
+        path=path,
+        spec=ModelSpec.from_facts(facts["model"], str(_beside(path))),
+        sha256=str(engine["sha256"]),
+        flavour=_one_of(engine["flavour"], "tensorrt", "tensorrt-rtx"),
+        version=str(engine["version"]),
+        sm=tuple(int(number) for number in engine["sm"]),
+        hardware_compatible=bool(engine["hardware_compatible"]),
+        version_compatible=bool(engine["version_compatible"]),
+        output=_one_of(engine["output"], "scores", "labels"),
+        scores_type=_one_of(engine["scores"], "fp32", "fp16"),
+        profiles=tuple(_profile(profile) for profile in engine["profiles"]),
+        layers=dict(engine["layers"]),
+        kernels=tuple(dict(record) for record in facts["kernels"]),
+    )
+
+
+def _profile(value: Mapping[str, Any]) -> Profile:
+    return Profile(*(_shape(value[name]) for name in ("min", "opt", "max")))
+
+
+def _shape(value: Any) -> Shape:
+    batch, height, width = (int(size) for size in value)
+    return batch, height, width
+
+
+def _one_of(value: Any, *choices: str) -> Any:
+    if value not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
+    return value

@@ -1,0 +1,99 @@
+"""The real Triton kernels of export/gpu_kernels.py in the simulation, run by Triton's interpreter on the CPU.
+
+Every load and store is checked: it must lie in one of the arrays that the interface gives the kernel.
+
+Not proved: what the compiler makes of the kernels; and the interpreter's integers are as wide as their values need,
+where compiled code has the declared width.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+import compile_kernels
+
+from .kernel_functions import Grid, bound
+from .kernels import KernelFunction
+from .memory import Memory, host_pointer
+from .misuse import Misuse
+
+_SOURCE = Path(compile_kernels.__file__).with_name("gpu_kernels.py")
+
+
+def interpreted_kernel(memory: Memory, variant: compile_kernels.Variant) -> KernelFunction:
+    """The function of a kernel's variant, for `kernel_records` and `run_records`."""
+    return functools.partial(_run, memory, variant)
+
+
+def _run(memory: Memory, variant: compile_kernels.Variant, grid: Grid, *arguments: Any) -> None:
+    given = bound(memory, variant, grid, arguments)
+    arrays = [array for array in vars(given).values() if isinstance(array, np.ndarray)]
+    tensors = [
+        _tensor(value, kind) if kind.startswith("*") else value
+        for value, kind in zip(arguments, variant.parameters, strict=True)
+    ]
+    with _checked(given, arrays):
+        getattr(_interpreted(), variant.kernel)[grid](*tensors, **variant.constants)
+
+
+def _tensor(address: int, kind: str) -> Any:
+    """An object that the interpreter takes for a tensor at this address; of its memory it asks nothing."""
+    dtype = {"*fp32": "float32", "*fp16": "float16", "*u8": "uint8", "*u16": "uint16", "*i32": "int32"}[kind]
+    return _Pointer(host_pointer(address) if address else 0, getattr(torch, dtype))
+
+
+class _Pointer:
+    def __init__(self, address: int, dtype: torch.dtype):
+        self._address, self.dtype = address, dtype
+
+    def data_ptr(self) -> int:
+        return self._address
+
+
+@contextmanager
+def _checked(given: SimpleNamespace, arrays: list[npt.NDArray[Any]]) -> Iterator[None]:
+    """Let loads and stores look at their addresses first."""
+    from triton.runtime import interpreter
+
+    ranges = [np.lib.array_utils.byte_bounds(array) for array in arrays]
+    builder = type(interpreter.interpreter_builder)
+
+    def guarded(name: str, mask_position: int) -> Any:
+        original = getattr(builder, name)
+
+        def access(self: Any, pointers: Any, *rest: Any) -> Any:
+            addresses = pointers.data[np.broadcast_to(rest[mask_position].data, pointers.data.shape)]
+            inside = [(low <= addresses) & (addresses < high) for low, high in ranges]
+            if not np.any(inside, axis=0).all():
+                raise Misuse(f"a kernel's {name} outside of its arrays")
+            return original(self, pointers, *rest)
+
+        return access
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builder, "create_masked_load", guarded("create_masked_load", 0))
+        patch.setattr(builder, "create_masked_store", guarded("create_masked_store", 1))
+        yield
+
+
+@functools.cache
+def _interpreted() -> ModuleType:
+    """gpu_kernels.py once more: whether a kernel is interpreted is settled when it is decorated."""
+    spec = importlib.util.spec_from_file_location("interpreted_gpu_kernels", _SOURCE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        spec.loader.exec_module(module)
+    return module
