@@ -6,7 +6,8 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from .backends import read_spec
 from .errors import FcnrtError, FrameError, MediaError, MissingDependency
 from .palette import overlay
 from .segmenter import Segmenter
+from .sidecar import Sidecar, read_sidecar
 from .video import VideoReader, VideoWriter, find_inputs, is_video, read_image, write_image, write_labels
 
 FALLBACK_RATE = 25.0  # frames per second of a video that does not tell
@@ -56,7 +58,7 @@ def segment(options: argparse.Namespace) -> int:
     _check_targets(jobs, options.force)
     options.output.mkdir(parents=True, exist_ok=True)
     frames = failed = 0
-    with Segmenter(options.model, device=options.device, threads=options.threads, color="rgb") as segmenter:
+    with _segmenter(options) as segmenter:
         started = time.perf_counter()
         for job in _progress(jobs, "file", hide=len(jobs) == 1):
             try:
@@ -84,7 +86,40 @@ def info(options: argparse.Namespace) -> int:
     print(f"  precision   {spec.precision}")
     print(f"  tail        {tail.kind}" + (f", stride {tail.stride}, offset {tail.offset}" if tail.stride else ""))
     print(f"  checkpoint  sha256 {spec.checkpoint_sha256}")
+    if options.model.suffix == ".engine":
+        _print_engine(read_sidecar(options.model))
     return 0
+
+
+def _segmenter(options: argparse.Namespace) -> Segmenter:
+    return Segmenter(
+        options.model,
+        device=options.device,
+        threads=options.threads,
+        color="rgb",
+        input_size=options.input_size,
+        graphs=not options.no_graph,
+    )
+
+
+def _print_engine(engine: Sidecar) -> None:
+    output = f"scores ({engine.scores_type})" if engine.output == "scores" else "labels"
+    kernels = sorted({record["name"] for record in engine.kernels})
+    print(f"  engine      {engine.flavour} {engine.version}, for compute capability {engine.capabilities}")
+    for profile in engine.profiles:
+        low, usual, high = ("x".join(map(str, shape)) for shape in (profile.min, profile.opt, profile.max))
+        print(f"  profile     {low} to {high}, fastest at {usual} (batch x height x width)")
+    print(f"  output      {output}; kernels: {', '.join(kernels) or 'none'}")
+    print(f"  layers      {_convolutions(engine.layers.get('network') or {})} as parsed")
+
+
+def _convolutions(census: Mapping[str, Mapping[str, int]]) -> str:
+    """How many convolutions there are of each precision, transposed ones among them."""
+    found: Counter[str] = Counter()
+    for kind, counts in census.items():
+        if "convolution" in kind:
+            found.update(counts)
+    return ", ".join(f"{count} convolutions in {precision}" for precision, count in found.items()) or "none counted"
 
 
 def _job(source: Path, options: argparse.Namespace) -> Job:
@@ -176,13 +211,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_segment(commands.add_parser("segment", help="label pictures and videos"))
     about = commands.add_parser("info", help="print what a model file says of itself")
-    about.add_argument("model", type=Path, help="a file made by export/to_onnx.py")
+    about.add_argument("model", type=Path, help="a file made by export/to_onnx.py or export/build_engine.py")
     about.set_defaults(run=info)
     return parser
 
 
 def _add_segment(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="a file made by export/to_onnx.py")
+    parser.add_argument("model", type=Path, help="a file made by export/to_onnx.py or export/build_engine.py")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="picture, video, folder or glob pattern")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     parser.add_argument("--labels", action="store_true", help="write labels: palette PNGs (video: a folder of them)")
@@ -192,6 +227,10 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--alpha", type=_share, default=0.5, help="opacity of the overlay's colours, 0 to 1 (0.5)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument("--threads", type=_positive, help="threads of the engine on the CPU (all cores)")
+    parser.add_argument(
+        "--input-size", type=_size, metavar="HxW", help="resize frames to this for the network; labels keep their size"
+    )
+    parser.add_argument("--no-graph", action="store_true", help="on GPUs, do not replay the network as a CUDA graph")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.set_defaults(run=segment)
 
@@ -204,6 +243,13 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return value
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 512x1024, got {text!r}")
+    return int(height), int(width)
 
 
 def _positive(text: str) -> int:

@@ -48,6 +48,7 @@ class Gpu:
         index: the device's number.
         name: what its driver calls it.
         sm: its compute capability as Triton and TensorRT write it, 89 for 8.9.
+        capability: the same as people write it, "8.9".
 
     Raises:
         MissingDependency: cuda-bindings is not installed.
@@ -67,7 +68,7 @@ class Gpu:
         kind = self.driver.CUdevice_attribute
         major = self.call("cuDeviceGetAttribute", kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device)
         minor = self.call("cuDeviceGetAttribute", kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device)
-        self.sm = 10 * int(major) + int(minor)
+        self.sm, self.capability = 10 * int(major) + int(minor), f"{int(major)}.{int(minor)}"
         self._context = self.call("cuDevicePrimaryCtxRetain", device)
         weakref.finalize(self, self.driver.cuDevicePrimaryCtxRelease, device)
 
@@ -329,5 +330,5 @@ def _driver() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError as error:
-        raise MissingDependency("GPUs need cuda-bindings: pip install 'fcnrt[tensorrt]'") from error
+        raise MissingDependency("GPUs need cuda-bindings: pip install 'fcnrt[cuda]'") from error
     return driver

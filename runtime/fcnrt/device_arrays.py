@@ -264,5 +264,5 @@ def _strided_view() -> Any:
     try:
         from cuda.core.utils import StridedMemoryView
     except ImportError as error:
-        raise MissingDependency("DLPack arrays need cuda-core: pip install 'fcnrt[tensorrt]'") from error
+        raise MissingDependency("DLPack arrays need cuda-core: pip install 'fcnrt[cuda]'") from error
     return StridedMemoryView

@@ -71,7 +71,7 @@ class Kernels:
         if key not in self._loaded:
             if key not in self._records:
                 raise BackendError(
-                    f"no kernel {name} {variant} for compute capability {self.gpu.sm / 10}; build the engine again "
+                    f"no kernel {name} {variant} for compute capability {self.gpu.capability}; build the engine again "
                     "on this machine, or with --tail graph"
                 )
             self._loaded[key] = self._load(self._records[key])

@@ -1,4 +1,4 @@
-"""Tables that tell the GPU kernels where to read: computed in float64, once per geometry, stored in the kernels' types."""
+"""Tables that tell the GPU kernels where to read: computed once per geometry in float64, stored as they read them."""
 
 from __future__ import annotations
 

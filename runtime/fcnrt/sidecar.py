@@ -64,6 +64,12 @@ class Sidecar:
     layers: Mapping[str, Any]
     kernels: tuple[Mapping[str, Any], ...]
 
+    @property
+    def capabilities(self) -> str:
+        """The compute capabilities as people write them: "8.6, 8.9"."""
+        newer = " and newer" if self.hardware_compatible else ""
+        return ", ".join(f"{sm // 10}.{sm % 10}" for sm in self.sm) + newer
+
     def plan(self) -> bytes:
         """The plan, if it is the one that the sidecar was written for; raises ModelFileError."""
         plan = self.path.read_bytes()

@@ -38,7 +38,7 @@ def why_not_cuda() -> str:
         return "no NVIDIA driver on this machine"
     if status := driver.cuInit(0):
         return f"the NVIDIA driver reports error {status}"
-    return "" if find_spec("cuda") else "cuda-bindings is not installed (pip install 'fcnrt[ort]')"
+    return "" if find_spec("cuda") else "cuda-bindings is not installed (pip install 'fcnrt[cuda]')"
 
 
 def open_on_cuda(path: Path, options: Options, index: int) -> GpuBackend:
@@ -60,7 +60,7 @@ def open_on_cuda(path: Path, options: Options, index: int) -> GpuBackend:
         network = OrtCudaNetwork(gpu, path, options, own_tail="upsample_argmax" not in kernels)
     if network.output == "labels":
         warnings.warn(
-            f"no kernels are installed for {gpu.name} (compute capability {gpu.sm / 10}): the model's own last step "
+            f"no kernels are installed for {gpu.name} (compute capability {gpu.capability}): the model's own last step "
             "serves, which is slower; make them with `make kernels`",
             RuntimeWarning,
             stacklevel=4,

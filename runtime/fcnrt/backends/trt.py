@@ -264,9 +264,9 @@ def _check_target(sidecar: Sidecar, gpu: Gpu, version: str) -> None:
     """Refuse an engine for another GPU or another TensorRT."""
     newer_will_do = sidecar.hardware_compatible and min(sidecar.sm) <= gpu.sm
     if gpu.sm not in sidecar.sm and not newer_will_do:
-        built_for = ", ".join(str(sm / 10) for sm in sidecar.sm)
         raise ModelFileError(
-            f"{sidecar.path}: built for compute capability {built_for}, {gpu.name} has {gpu.sm / 10}; {REBUILD}"
+            f"{sidecar.path}: built for compute capability {sidecar.capabilities}, {gpu.name} has {gpu.capability}; "
+            f"{REBUILD}"
         )
     newer_will_do = sidecar.version_compatible and _numbers(sidecar.version) <= _numbers(version)
     if version != sidecar.version and not newer_will_do:
