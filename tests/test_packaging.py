@@ -31,7 +31,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_runtime_and_nothing_else(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     expected = {path.relative_to(ROOT / "runtime") for path in (ROOT / "runtime/fcnrt").rglob("*.py")}
-    assert names == {path.as_posix() for path in expected} | {"fcnrt/py.typed"}
+    packs = {f"fcnrt/kernels/{path.name}" for path in (ROOT / "runtime/fcnrt/kernels").glob("*.json")}  # make kernels
+    assert names == {path.as_posix() for path in expected} | {"fcnrt/py.typed"} | packs
 
 
 def test_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
@@ -54,7 +55,8 @@ def test_wheel_needs_numpy_alone(wheel: Path) -> None:
     required = [line for line in lines if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert required == ["Requires-Dist: numpy>=1.26"]
     extras = {line.split()[1] for line in lines if line.startswith("Provides-Extra:")}
-    assert extras == {"export", "ort", "tensorrt", "tensorrt-rtx", "pycuda", "video", "bench", "dev"}
+    runtimes = {"ort", "cuda", "tensorrt", "tensorrt-rtx", "pycuda", "video"}
+    assert extras == runtimes | {"export", "engine", "bench", "dev"}
 
 
 def test_editable_install_is_this_tree() -> None:
