@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import onnxruntime
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import to_onnx
+from simulated.host import MakeHost, gpu_host
 from tiny_networks import tiny, upstream_state
 
 torch.set_num_threads(2)
@@ -48,3 +50,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
         return made[key]
 
     return export
+
+
+@pytest.fixture
+def make_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MakeHost]:
+    """A function that makes a simulated GPU host (see `gpu_host`), which is checked for leaks when the test is over."""
+    with ExitStack() as hosts:
+        yield lambda *arguments, **options: hosts.enter_context(gpu_host(monkeypatch, tmp_path, *arguments, **options))

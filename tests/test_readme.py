@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import build_engine
 import to_onnx
 from conftest import Export
 from fcnrt.__main__ import _parser as runtime_parser
@@ -35,8 +36,9 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_command_is_one_that_we_have(command: str) -> None:
     program, *arguments = shlex.split(command)
-    if program.endswith("python") and arguments[0] == "export/to_onnx.py":
-        to_onnx._parser().parse_args(arguments[1:])
+    parsers = {"export/to_onnx.py": to_onnx._parser, "export/build_engine.py": build_engine._parser}
+    if program.endswith("python") and arguments[0] in parsers:
+        parsers[arguments[0]]().parse_args(arguments[1:])
     elif program.endswith("fcnrt"):
         runtime_parser().parse_args(arguments)
     elif program == "make":

@@ -37,6 +37,8 @@ _STICKY = {
     "LAUNCH_TIMEOUT",
     "MISALIGNED_ADDRESS",
 }
+# CUDA does not say that these wait for work that still uses what they take away.
+_UNAWARE = {"cuMemFreeHost", "cuModuleUnload"}
 _ARGUMENT_TYPES = {"i32": ctypes.c_int32, "i64": ctypes.c_int64, "fp32": ctypes.c_float}  # by Triton's names
 _SCRATCH_POINTERS = 2  # that Triton's kernels take after their own arguments; ours use neither
 
@@ -60,9 +62,8 @@ class Gpu:
         self.driver = _driver()
         count = device_count()
         if index >= count:
-            raise BackendError(
-                f"device 'cuda:{index}': this machine has {count} GPU{'s'[: count != 1]}, from cuda:0 on"
-            )
+            others = f"this machine has {count} GPU{'s'[: count != 1]}" if count else "no NVIDIA GPU or driver here"
+            raise BackendError(f"device 'cuda:{index}': {others}; models as .onnx files run on the CPU as well")
         device = self.call("cuDeviceGet", index)
         self.name = bytes(self.call("cuDeviceGetName", 128, device)).split(b"\0")[0].decode()
         kind = self.driver.CUdevice_attribute
@@ -146,23 +147,27 @@ class Gpu:
         status, ordinal = self.driver.cuPointerGetAttribute(kind, address)
         return int(status) == 0 and int(ordinal) == self.index
 
+    def out_of_memory(self) -> str:
+        """What to say where there is too little memory."""
+        status, *sizes = self.driver.cuMemGetInfo()
+        left = "" if int(status) else " ({:.0f} of {:.0f} MiB free)".format(*(int(size) / 2**20 for size in sizes))
+        return f"cuda:{self.index}: out of memory{left}; use smaller frames or batches, or free some"
+
     def give_back(self, function: str, handle: Any) -> None:
         """Return a handle to the driver, in whatever thread; nobody is left to hear of a failure."""
         if int(self.driver.cuCtxPushCurrent(self._context)[0]) == 0:
+            if function in _UNAWARE:
+                self.driver.cuCtxSynchronize()
             getattr(self.driver, function)(handle)
             self.driver.cuCtxPopCurrent()
 
     def _explained(self, function: str, status: Any) -> str:
         name = str(getattr(status, "name", status)).removeprefix("CUDA_ERROR_")
         if name == "OUT_OF_MEMORY":
-            return f"cuda:{self.index}: out of memory{self._shortage()}; use smaller frames or batches, or free some"
+            return self.out_of_memory()
         if name in _STICKY:
             return f"cuda:{self.index}: {name} broke this process's CUDA context for good; restart the program"
         return f"cuda:{self.index}: {function} failed with {name}"
-
-    def _shortage(self) -> str:
-        status, *sizes = self.driver.cuMemGetInfo()
-        return "" if int(status) else " ({:.0f} of {:.0f} MiB free)".format(*(int(size) / 2**20 for size in sizes))
 
 
 class _Lent:
@@ -297,12 +302,13 @@ def device_count() -> int:
         status, *_ = driver.cuInit(0)
     except RuntimeError:  # the bindings find no libcuda
         return 0
+    count = 0
+    if not int(status):
+        status, count = driver.cuDeviceGetCount()
     name = getattr(status, "name", str(status))
-    if name == "CUDA_ERROR_NO_DEVICE":
-        return 0
-    if int(status):
+    if int(status) and name != "CUDA_ERROR_NO_DEVICE":
         raise BackendError(f"the NVIDIA driver does not start: {name}; check that nvidia-smi works")
-    return int(driver.cuDeviceGetCount()[1])
+    return int(count or 0)
 
 
 def stream_handle(stream: object) -> int:

@@ -33,16 +33,17 @@ def prove_upsampling(kernels: Kernels, stream: Stream, classes: int, scores_type
     Raises:
         BackendError: there is no such kernel, or it computes wrong values.
     """
-    noise = np.random.default_rng(0)
     dtype = np.float32 if scores_type == "fp32" else np.float16
     for tail, samples, frame_size in _UPSAMPLINGS:
-        scores = noise.normal(size=(2, min(classes, 300), *samples)).astype(dtype)
+        scores = _scores((2, min(classes, 300), *samples)).astype(dtype)
         logits = reference_ops.upsample(scores, *frame_size, tail)
         upsample = DeviceUpsampler(kernels, tail, scores.shape, scores_type, frame_size, frame_size)
-        plain, _ = _upsampled(kernels, stream, upsample, scores, logits, confident=False)
-        labels, confidence = _upsampled(kernels, stream, upsample, scores, logits, confident=True)
+        plain, _, warned = _upsampled(kernels, stream, upsample, scores, logits.shape, confident=False)
+        labels, confidence, warned_too = _upsampled(kernels, stream, upsample, scores, logits.shape, confident=True)
         right = _same_labels(plain, logits) and _same_labels(labels, logits) and _same_confidence(confidence, logits)
-        _settle(kernels, "upsample_argmax", right)
+        scores[:, :, 1, 1] = np.nan
+        *_, warned_of_nan = _upsampled(kernels, stream, upsample, scores, logits.shape, confident=False)
+        _settle(kernels, "upsample_argmax", right and (warned, warned_too, warned_of_nan) == (0, 0, 1))
 
 
 def prove_resizing(kernels: Kernels, stream: Stream) -> None:
@@ -50,12 +51,13 @@ def prove_resizing(kernels: Kernels, stream: Stream) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, 9, 14, 3), np.uint8)
     source = kernels.gpu.uploaded(frames)
     view = packed_view(source.address, frames.shape, np.uint8, source)
-    for antialias, size in ((True, (5, 6)), (False, (13, 17))):
+    for antialias, size, swap in ((True, (5, 6), False), (False, (13, 17), True)):
         target = Memory(kernels.gpu, 2 * size[0] * size[1] * 3)
-        DeviceResizer(kernels, frames.shape[1:3], size, antialias, swap=True)(view, target.address, stream)
+        DeviceResizer(kernels, frames.shape[1:3], size, antialias, swap)(view, target.address, stream)
         stream.synchronize()
         resized = kernels.gpu.downloaded(target.address, (2, *size, 3), np.uint8)
-        _settle(kernels, "resize", _near(resized[..., ::-1], reference_ops.resize(frames, size, antialias)))
+        expected = reference_ops.resize(frames[..., ::-1] if swap else frames, size, antialias)
+        _settle(kernels, "resize", _near(resized, expected))
 
 
 def prove_nv12(kernels: Kernels, stream: Stream) -> None:
@@ -65,24 +67,39 @@ def prove_nv12(kernels: Kernels, stream: Stream) -> None:
     memory = [kernels.gpu.uploaded(plane) for plane in planes]
     views = [packed_view(part.address, plane.shape, np.uint8, part) for part, plane in zip(memory, planes, strict=True)]
     target = Memory(kernels.gpu, 5 * 7 * 3)
-    source = Nv12Frame(*planes, matrix="bt601", full_range=True)
-    DeviceNv12Converter(kernels, swap=False)(DeviceFrames(tuple(views), False, source), target.address, stream)
-    stream.synchronize()
-    pixels = kernels.gpu.downloaded(target.address, (5, 7, 3), np.uint8)
-    _settle(kernels, "nv12_to_rgb", _near(pixels, reference_ops.nv12_to_rgb(*planes, "bt601", True)))
+    frame = DeviceFrames(tuple(views), False, Nv12Frame(*planes))
+    rgb = reference_ops.nv12_to_rgb(*planes, frame.source.matrix, frame.source.full_range)
+    for swap, expected in ((False, rgb), (True, rgb[..., ::-1])):
+        DeviceNv12Converter(kernels, swap)(frame, target.address, stream)
+        stream.synchronize()
+        _settle(kernels, "nv12_to_rgb", _near(kernels.gpu.downloaded(target.address, rgb.shape, np.uint8), expected))
+
+
+def _scores(shape: tuple[int, int, int, int]) -> Array:
+    """Two frames; in the second, each class ties with the one as far from the end as it is from the beginning."""
+    scores = np.random.default_rng(0).normal(size=shape)
+    scores[1] = np.maximum(scores[1], scores[1, ::-1])
+    return scores
 
 
 def _upsampled(
-    kernels: Kernels, stream: Stream, upsample: DeviceUpsampler, scores: Array, logits: Array, confident: bool
-) -> tuple[Array, Array]:
-    """Labels and confidence as the kernel computes them."""
-    shape, dtype = (len(logits), *logits.shape[2:]), reference_ops.label_dtype(logits.shape[1])
+    kernels: Kernels,
+    stream: Stream,
+    upsample: DeviceUpsampler,
+    scores: Array,
+    logits_shape: tuple[int, ...],
+    confident: bool,
+) -> tuple[Array, Array, int]:
+    """Labels, confidence and the flag as the kernel leaves them."""
+    batch, classes, *size = logits_shape
+    shape, dtype = (batch, *size), reference_ops.label_dtype(classes)
     gpu, blank = kernels.gpu, np.zeros(shape, np.uint8)
     source, flag = gpu.uploaded(scores), gpu.uploaded(np.zeros(1, np.int32))
     labels, confidence = gpu.uploaded(blank.astype(dtype)), gpu.uploaded(blank)
     upsample(source.address, labels.address, confidence.address if confident else None, flag.address, stream)
     stream.synchronize()
-    return gpu.downloaded(labels.address, shape, dtype), gpu.downloaded(confidence.address, shape, np.uint8)
+    warned = int(gpu.downloaded(flag.address, (1,), np.int32)[0])
+    return gpu.downloaded(labels.address, shape, dtype), gpu.downloaded(confidence.address, shape, np.uint8), warned
 
 
 def _same_labels(labels: Array, logits: Array) -> bool:

@@ -14,7 +14,7 @@ class Recent(Generic[Thing]):
 
     Args:
         capacity: how many things are kept.
-        before_forgetting: called before a thing is dropped, while all of them are still whole.
+        before_forgetting: called before a thing makes room for another.
     """
 
     def __init__(self, capacity: int, before_forgetting: Callable[[], None] = lambda: None):
@@ -45,6 +45,5 @@ class Recent(Generic[Thing]):
         return self.keep(key, make()) if found is None else found
 
     def clear(self) -> None:
-        """Forget all."""
-        self._before_forgetting()
+        """Forget all, at the end of their use."""
         self._things.clear()

@@ -43,6 +43,10 @@ class Segmenter:
         antialias: with `input_size`, average over what a pixel covers when reducing, as torchvision's presets do.
         graphs: on GPUs, replay the engine's work as a CUDA graph where a shape comes again.
 
+    Attributes:
+        spec: what the model file says of itself.
+        device: where the network runs, "cpu" or "cuda:N".
+
     Raises:
         ModelFileError: the file is missing, damaged, foreign, of a newer format, or made for another GPU.
         MissingDependency: the package of the file's engine is not installed.
@@ -70,18 +74,10 @@ class Segmenter:
 
     def _hold(self, path: Path, options: Options, backend: Backend) -> None:
         self._path, self._options, self._backend = path, options, backend
+        self.spec: ModelSpec = backend.spec
+        self.device: str = backend.device
         self._busy = threading.Lock()
         self._closed = False
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What the model file says of itself."""
-        return self._backend.spec
-
-    @property
-    def device(self) -> str:
-        """Where the network runs: "cpu" or "cuda:N"."""
-        return self._backend.device
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -204,8 +200,10 @@ class Segmenter:
 
     def close(self) -> None:
         """Free the engine; a second call does nothing."""
-        self._closed = True
-        self._backend.close()
+        if not self._closed:
+            self._closed = True
+            self._backend.close()
+            del self._backend  # and with it streams, kernels, the device's context
 
     def __enter__(self) -> Segmenter:
         return self

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,7 +138,10 @@ def has_real_driver() -> bool:
 def simulated_cuda(
     monkeypatch: pytest.MonkeyPatch, mode: str = "lazy", sm: int = 89, *, typed: bool = False, **options: Any
 ) -> Iterator[SimulatedCuda]:
-    """Put a simulated driver under `fcnrt.cuda`; at the end, whatever was not given back fails the test.
+    """Put a simulated driver under `fcnrt.cuda`.
+
+    At the end, work that cannot be done, a misuse that nobody saw, and whatever was not given back fail the test; what
+    the block still holds counts as well, so a test that keeps arrays or Segmenters is better off with `simulations`.
 
     Args:
         mode: "lazy", "eager" or "random", see streams.py.
@@ -149,8 +153,17 @@ def simulated_cuda(
 
     machine = SimulatedCuda(mode, sm, **options)
     kind = TypedDriver if typed and not has_real_driver() else SimulatedDriver
-    driver = kind(machine)
+    machine.driver = driver = kind(machine)
     monkeypatch.setattr(cuda, "_driver", lambda: driver)
-    machine.driver = driver
     yield machine
     machine.check()
+
+
+@contextlib.contextmanager
+def simulations(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """For a fixture: a function like `simulated_cuda`, whose checks come when the test has let go of its objects."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(simulated_cuda(monkeypatch, *arguments, **options))
+        if hasattr(sys, "last_value"):  # the test failed: its objects live in the traceback
+            stack.pop_all()
+        request.node.funcargs.clear()  # pytest keeps what fixtures gave until the very end

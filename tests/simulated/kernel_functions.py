@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -64,7 +65,7 @@ def bound(memory: Memory, variant: compile_kernels.Variant, grid: Grid, argument
 
 
 def _run(run: Any, memory: Memory, variant: compile_kernels.Variant, grid: Grid, *arguments: Any) -> None:
-    run(bound(memory, variant, grid, arguments), variant)
+    run(bound(memory, variant, grid, arguments))
 
 
 def _record(gpu: SimulatedCuda, variant: compile_kernels.Variant, sm: int, make: Maker) -> dict[str, Any]:
@@ -177,12 +178,12 @@ def _check_bands(starts: Array, row_low: Array, height: int, most: int) -> None:
     """Bands cover all rows, are not too long for a tile, and share one row of scores."""
     counts = np.diff(starts)
     whole = starts[0] == 0 and starts[-1] == height and (counts > 0).all() and (counts <= most).all()
-    if not whole or any(np.ptp(row_low[first:end]) for first, end in zip(starts[:-1], starts[1:], strict=True)):
+    if not whole or any(np.ptp(row_low[first:end]) for first, end in itertools.pairwise(starts)):
         raise Misuse(f"upsample_argmax: bands {starts} of at most {most} rows for {height} rows of pixels")
 
 
-def _upsample_argmax(given: SimpleNamespace, variant: compile_kernels.Variant) -> None:
-    for scores_chw, frame in zip(given.scores, range(len(given.scores)), strict=True):
+def _upsample_argmax(given: SimpleNamespace) -> None:
+    for frame, scores_chw in enumerate(given.scores):
         logits = _logits(given, scores_chw.astype(np.float32))
         winner = logits.argmax(axis=0) if not np.isnan(logits).any() else _first_best(logits)
         given.labels[frame] = winner
@@ -218,7 +219,7 @@ def _first_best(logits: Array) -> Array:
     return np.where(np.isnan(logits), -np.inf, logits).argmax(axis=0)
 
 
-def _resize(given: SimpleNamespace, variant: compile_kernels.Variant) -> None:
+def _resize(given: SimpleNamespace) -> None:
     source_height, source_width, *_ = given.sizes
     row_taps, col_taps = given.counts
     total = np.zeros(given.target.shape, np.float32)
@@ -231,7 +232,7 @@ def _resize(given: SimpleNamespace, variant: compile_kernels.Variant) -> None:
     given.target[...] = _byte(total)[..., ::-1] if given.swap else _byte(total)
 
 
-def _nv12_to_rgb(given: SimpleNamespace, variant: compile_kernels.Variant) -> None:
+def _nv12_to_rgb(given: SimpleNamespace) -> None:
     height, width = given.sizes
     offset, gain, red_v, green_u, green_v, blue_u = (np.float32(value) for value in given.coefficients)
     pairs = given.chroma[np.arange(height) // 2][:, np.arange(width) // 2].astype(np.float32) - 128

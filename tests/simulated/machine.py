@@ -132,6 +132,8 @@ class SimulatedCuda:
         self.scheduler.wait_for_all()
         if self.misuses:
             raise self.misuses[0]
+        if self.broken:  # nothing can be given back any more
+            return
         left = self._left()
         if left:  # what waits for the garbage collector is not leaked
             gc.collect()
@@ -151,10 +153,11 @@ class SimulatedCuda:
 
     def allocate(self, nbytes: int, kind: str, device: int, owner: str) -> Allocation:
         """Memory within the capacity; out of it, the driver's status."""
-        if kind == "device" and self.bytes_alive(device) + nbytes > self.capacity:
-            raise Refused("OUT_OF_MEMORY")
-        self.counters["allocations"] += 1
-        return self.memory.allocate(nbytes, kind, device, owner)
+        with self.lock:
+            if kind == "device" and self.bytes_alive(device) + nbytes > self.capacity:
+                raise Refused("OUT_OF_MEMORY")
+            self.counters["allocations"] += 1
+            return self.memory.allocate(nbytes, kind, device, owner)
 
     def new_stream(self, device: int, blocking: bool, owner: str = "runtime") -> int:
         """The handle of a new stream."""
@@ -198,13 +201,14 @@ class SimulatedCuda:
 
     def submit(self, stream: Stream, work: Work) -> None:
         """Queue work, or record it where the stream is being captured."""
-        self._forbid_implicit_capture(stream)
-        if stream.capture:
-            for use in work.uses:
-                self.memory.checked(*use, work.name)
-            stream.capture.record(stream, work)
-        else:
-            stream.last = [self.scheduler.submit(work, stream.lane, self.tail(stream))]
+        with self.lock:
+            self._forbid_implicit_capture(stream)
+            if stream.capture:
+                for use in work.uses:
+                    self.memory.checked(*use, work.name)
+                stream.capture.record(stream, work)
+            else:
+                stream.last = [self.scheduler.submit(work, stream.lane, self.tail(stream))]
 
     def survives_launch(self) -> bool:
         """Whether the context survives the kernel that executes."""

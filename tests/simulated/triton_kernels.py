@@ -8,6 +8,7 @@ where compiled code has the declared width.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib.util
 from collections.abc import Iterator
@@ -47,18 +48,13 @@ def _run(memory: Memory, variant: compile_kernels.Variant, grid: Grid, *argument
         getattr(_interpreted(), variant.kernel)[grid](*tensors, **variant.constants)
 
 
-def _tensor(address: int, kind: str) -> Any:
-    """An object that the interpreter takes for a tensor at this address; of its memory it asks nothing."""
-    dtype = {"*fp32": "float32", "*fp16": "float16", "*u8": "uint8", "*u16": "uint16", "*i32": "int32"}[kind]
-    return _Pointer(host_pointer(address) if address else 0, getattr(torch, dtype))
-
-
-class _Pointer:
-    def __init__(self, address: int, dtype: torch.dtype):
-        self._address, self.dtype = address, dtype
-
-    def data_ptr(self) -> int:
-        return self._address
+def _tensor(address: int, kind: str) -> torch.Tensor:
+    """A tensor of the first element at this address: the interpreter takes its place, and no notice of its extent."""
+    dtype = np.dtype({"*fp32": "f4", "*fp16": "f2", "*u8": "u1", "*u16": "u2", "*i32": "i4"}[kind])
+    if not address:
+        return torch.empty(0, dtype=getattr(torch, dtype.name))
+    element = (ctypes.c_uint8 * dtype.itemsize).from_address(host_pointer(address))
+    return torch.frombuffer(element, dtype=getattr(torch, dtype.name))
 
 
 @contextmanager

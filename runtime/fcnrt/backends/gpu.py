@@ -24,7 +24,7 @@ import numpy as np
 from ..cuda import ALIGNMENT, Event, Gpu, Memory, PinnedMemory, Stream
 from ..device_arrays import DeviceArray, DeviceFrames, DeviceView, packed_view
 from ..device_ops import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
-from ..errors import NOT_FINITE, BackendError, UsageError
+from ..errors import NOT_FINITE, BackendError, FrameError, UsageError
 from ..kernel_proofs import prove_nv12, prove_resizing, prove_upsampling
 from ..recent import Recent
 from ..reference_ops import label_dtype
@@ -111,6 +111,7 @@ class GpuBackend(Backend):
             self._converted, self._resized = Room(gpu, Memory), Room(gpu, Memory)
             self._nonfinite = PinnedMemory(gpu, 4)  # a kernel writes to it across the bus, in the rare case
             self._nonfinite.array[:] = 0
+            self._nonfinite_address = self._nonfinite.device_address
             if network.output == "scores":
                 prove_upsampling(kernels, self._compute, len(self.spec.classes), network.scores_type)
         self._turn = 0
@@ -203,6 +204,8 @@ class GpuBackend(Backend):
 
     def _enter(self, frames: DeviceFrames, caller: Stream) -> None:
         """Order the work that follows behind the caller's stream and whoever writes the frames."""
+        if not all(self._gpu.holds(plane.address) for plane in frames.planes):
+            raise FrameError(f"frames: expected memory of {self.device}, got memory of another device; copy them there")
         producers = {plane.producer for plane in frames.planes} - {None, caller.handle}
         for stream in (caller, *(Stream(self._gpu, producer) for producer in producers)):
             self._entered.record(stream)
@@ -218,7 +221,7 @@ class GpuBackend(Backend):
             return
         scores = self._network.scores(address, seen)
         upsample = self._upsampler_for(scores, frames.shape, seen)
-        upsample(scores.address, labels, confidence, self._nonfinite.device_address, self._compute)
+        upsample(scores.address, labels, confidence, self._nonfinite_address, self._compute)
 
     def _network_input(self, frames: DeviceFrames) -> tuple[int, Shape]:
         """Address and shape of what the network is to see: the frames themselves wherever that is possible."""

@@ -6,7 +6,7 @@ import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..cuda import Gpu, Graph, Memory, Stream
 from ..device_ops import Kernels
@@ -140,7 +140,7 @@ class _Engine:
             self._runtime.engine_host_code_allowed = True
         self.engine = self._runtime.deserialize_cuda_engine(sidecar.plan())
         if self.engine is None:
-            raise ModelFileError(f"{sidecar.path}: {self.title} cannot load it: {self._log.last_error()}; {REBUILD}")
+            self._explain_refusal()
         self._check_tensors()
 
     @property
@@ -179,6 +179,12 @@ class _Engine:
     def failure(self, what: str) -> BackendError:
         """An error with TensorRT's own last words."""
         return BackendError(f"{self.sidecar.path}: {self.title} {what}: {self._log.last_error()}")
+
+    def _explain_refusal(self) -> NoReturn:
+        reason = self._log.last_error()
+        if re.search("out.?of.?memory", reason, re.IGNORECASE):
+            raise BackendError(f"{self.sidecar.path}: {self.gpu.out_of_memory()} ({reason})")
+        raise ModelFileError(f"{self.sidecar.path}: {self.title} cannot load it: {reason}; {REBUILD}")
 
     def _check_tensors(self) -> None:
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]

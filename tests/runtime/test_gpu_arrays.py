@@ -1,0 +1,221 @@
+"""Device arrays through the GPU runtime, on a simulated GPU: read and written in place, in the caller's order."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fcnrt
+from conftest import Export
+from fcnrt import reference_ops
+from fcnrt.backends.ort_cuda import OrtCudaNetwork
+from fcnrt.backends.trt import TrtNetwork
+from simulated import MODES
+from simulated.foreign import CupyLike, DeviceArray, ForeignStream, PyavLike, PycudaLike, TorchLike
+from simulated.host import MakeHost, frames_of, labels_on_cpu
+
+ALIKE = 0.9995
+STREAM_NAMES = {TorchLike: "cuda_stream", CupyLike: "ptr", PycudaLike: "handle", PyavLike: "handle"}
+
+
+def read(labels: Any, host: Any, stream: int) -> np.ndarray:
+    """What a kernel of the caller's finds in labels, enqueued on its stream behind the call."""
+    return host.gpu.read(labels.address, labels.shape, labels.dtype, after=stream)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind", STREAM_NAMES)
+def test_arrays_of_every_library_on_the_callers_stream(
+    kind: type[DeviceArray], mode: str, exported: Export, make_host: MakeHost
+) -> None:
+    model, frames = exported("d2l fcn32s"), frames_of(5, 60, 70)
+    expected = labels_on_cpu(model, frames)
+    host = make_host(mode=mode)
+    with host.segmenter(model) as segment:
+        stream = ForeignStream(host.gpu, STREAM_NAMES[kind])
+        frame = kind(host.gpu, np.zeros((60, 70, 3), np.uint8))
+        for content, wanted in zip(frames, expected, strict=True):
+            frame.fill(content, stream.value)  # still to be done when the Segmenter is called
+            labels = segment(frame, stream=stream)
+            assert isinstance(labels, fcnrt.DeviceArray) and labels.shape == (60, 70) and labels.dtype == np.uint8
+            assert (read(labels, host, stream.value) == wanted).mean() >= ALIKE
+            assert (labels.numpy() == wanted).mean() >= ALIKE
+
+
+@pytest.mark.parametrize("engine", ["8.6.1", "10.16.1", "onnxruntime"])
+def test_nothing_is_copied_and_nobody_waits(
+    engine: str, exported: Export, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = exported("d2l fcn32s")
+    host = make_host(engine)
+    with host.segmenter(model) as segment:
+        stream = ForeignStream(host.gpu)
+        frames = TorchLike(host.gpu, frames_of(2, 60, 70))
+        out = TorchLike(host.gpu, np.zeros((2, 60, 70), np.uint8))
+        seen: list[int] = []
+        run = TrtNetwork.scores if engine != "onnxruntime" else OrtCudaNetwork.scores
+
+        def spy(network: Any, address: int, shape: tuple[int, int, int]) -> Any:
+            seen.append(address)
+            return run(network, address, shape)
+
+        with monkeypatch.context() as patch:
+            for network in (TrtNetwork, OrtCudaNetwork):
+                patch.setattr(network, "scores", spy)
+            for _ in range(4):
+                assert segment(frames, out=out, stream=stream) is out
+
+        with host.gpu.counting() as done:
+            segment(frames, out=out, stream=stream)
+        assert seen == [frames.address] * 4, "the network reads the caller's own memory"
+        assert done["waits"] == done["implicit waits"] == done["allocations"] == 0
+        assert not any(done[name] for name in ("HtoD", "DtoH", "DtoD", "cuMemcpyHtoD", "cuMemcpyDtoH"))
+        (expected,) = labels_on_cpu(model, [frames_of(2, 60, 70)])
+        assert (out.read(stream.value) == expected).mean() >= ALIKE
+
+
+def test_memory_of_forgotten_labels_serves_again(exported: Export, make_host: MakeHost) -> None:
+    host = make_host(mode="random")
+    with host.segmenter(exported("d2l fcn32s")) as segment:
+        frame, stream = TorchLike(host.gpu, frames_of(1, 60, 70)[0]), ForeignStream(host.gpu)
+        kept = [segment(frame, stream=stream) for _ in range(3)]
+        assert len({labels.address for labels in kept}) == 3
+        addresses = {labels.address for labels in kept}
+        del kept
+        with host.gpu.counting() as done:
+            for _ in range(5):
+                assert segment(frame, stream=stream).address in addresses
+        assert done["allocations"] == 0
+
+
+def test_default_stream_is_the_order_where_none_is_named(exported: Export, make_host: MakeHost) -> None:
+    model, content = exported("d2l fcn32s"), frames_of(1, 60, 70)[0]
+    (expected,) = labels_on_cpu(model, [content])
+    host = make_host()
+    with host.segmenter(model) as segment:
+        frame = TorchLike(host.gpu, np.zeros_like(content))
+        frame.fill(content, 0)
+        assert (read(segment(frame), host, 0) == expected).mean() >= ALIKE
+
+
+def test_stream_that_an_array_names_is_waited_for(exported: Export, make_host: MakeHost) -> None:
+    model, content = exported("d2l fcn32s"), frames_of(1, 60, 70)[0]
+    (expected,) = labels_on_cpu(model, [content])
+    host = make_host()
+    with host.segmenter(model) as segment:
+        producer, consumer = ForeignStream(host.gpu), ForeignStream(host.gpu)
+        frame = CupyLike(host.gpu, np.zeros_like(content), stream=producer.value)
+        frame.fill(content, producer.value)
+        labels = segment(frame, stream=consumer)
+        assert (read(labels, host, consumer.value) == expected).mean() >= ALIKE
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_streams_in_turn(mode: str, exported: Export, make_host: MakeHost) -> None:
+    model, frames = exported("tramac fcn8s"), frames_of(8, 60, 70)
+    expected = labels_on_cpu(model, frames)
+    host = make_host(mode=mode)
+    with host.segmenter(model) as segment:
+        streams = [ForeignStream(host.gpu), ForeignStream(host.gpu)]
+        arrays = [TorchLike(host.gpu, np.zeros((60, 70, 3), np.uint8)) for _ in streams]
+        results = []
+        for index, content in enumerate(frames):
+            arrays[index % 2].fill(content, streams[index % 2].value)
+            results.append(segment(arrays[index % 2], stream=streams[index % 2]))
+        for index, labels in enumerate(results):
+            assert (read(labels, host, streams[index % 2].value) == expected[index]).mean() >= ALIKE
+
+
+def test_frames_with_padded_rows_and_odd_addresses(exported: Export, make_host: MakeHost) -> None:
+    model, content = exported("d2l fcn32s"), frames_of(2, 60, 70)
+    (expected,) = labels_on_cpu(model, [content])
+    padded = np.zeros((2, 64, 99, 3), np.uint8)[:, 3:63, 5:75]
+    padded[:] = content
+    host = make_host()
+    with host.segmenter(model) as segment:
+        labels = segment(TorchLike(host.gpu, padded))
+        assert (read(labels, host, 0) == expected).mean() >= ALIKE
+
+
+@pytest.mark.parametrize("engine", ["10.16.1", "onnxruntime"])
+@pytest.mark.parametrize(("matrix", "full_range"), [("bt601", False), ("bt709", True)])
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+def test_nv12_frames(
+    color: str,
+    matrix: str,
+    full_range: bool,
+    engine: str,
+    exported: Export,
+    make_host: MakeHost,
+) -> None:
+    model, chance = exported("d2l fcn32s", "--color", color), np.random.default_rng(0)
+    luma = np.repeat(chance.integers(16, 236, (71, 12), np.uint8), 8, axis=1)[:, :93]  # rows padded to 96
+    chroma = chance.integers(90, 170, (36, 64, 2), np.uint8)[:, :47]
+    pixels = reference_ops.nv12_to_rgb(luma, chroma, matrix, full_range)
+    (expected,) = labels_on_cpu(model, [pixels], color="rgb")
+    host = make_host(engine)
+    with host.segmenter(model) as segment:
+        stream = ForeignStream(host.gpu)
+        planes = PyavLike(host.gpu, luma), PyavLike(host.gpu, chroma)
+        frame = fcnrt.Nv12Frame(*planes, matrix=matrix, full_range=full_range)  # type: ignore[arg-type]
+        for _ in range(3):
+            labels = segment(frame, stream=stream)
+        assert labels.shape == (71, 93)
+        assert (read(labels, host, stream.value) == expected).mean() >= 0.99  # bytes rounded in float32
+        with host.gpu.counting() as done:
+            segment(frame, stream=stream)
+        assert done["waits"] == done["HtoD"] == done["DtoH"] == done["allocations"] == 0
+
+
+def test_confidence_and_input_size_of_device_frames(exported: Export, make_host: MakeHost) -> None:
+    model, content = exported("tramac fcn8s"), frames_of(1, 203, 251)[0]
+    with fcnrt.Segmenter(model, device="cpu", input_size=(96, 120)) as on_cpu:
+        expected = on_cpu(content, confidence=(sure := np.empty((203, 251), np.uint8)))
+    host = make_host()
+    with host.segmenter(model, input_size=(96, 120)) as segment:
+        confidence = TorchLike(host.gpu, np.zeros((203, 251), np.uint8))
+        labels = segment(TorchLike(host.gpu, content), confidence=confidence)
+        assert (read(labels, host, 0) == expected).mean() >= 0.98
+        assert (np.abs(confidence.read(0).astype(int) - sure) <= 3).mean() >= 0.95  # frames differ by rounding
+
+
+def test_labels_outlive_the_segmenter(exported: Export, make_host: MakeHost) -> None:
+    model, content = exported("d2l fcn32s"), frames_of(1, 60, 70)[0]
+    host = make_host()
+    with host.segmenter(model) as segment:
+        labels = segment(TorchLike(host.gpu, content))
+    gc.collect()
+    assert (labels.numpy() == labels_on_cpu(model, [content])[0]).mean() >= ALIKE
+    del labels
+
+
+@pytest.mark.parametrize(
+    ("frames", "text"),
+    [
+        (np.zeros((60, 70, 3), np.float32), "frames: expected a uint8 device array, got float32"),
+        (np.zeros((60, 70), np.uint8), r"frames: expected shape \(H, W, 3\) or \(N, H, W, 3\), got \(60, 70\)"),
+        (np.zeros((3, 60, 70), np.uint8).transpose(1, 2, 0), "expected rows of packed pixels, got strides"),
+        (np.zeros((60, 200, 3), np.uint8), "expected batch x height x width of .* got 1x60x200; rebuild with"),
+    ],
+)
+def test_wrong_frames(frames: np.ndarray, text: str, exported: Export, make_host: MakeHost) -> None:
+    host = make_host()
+    with host.segmenter(exported("d2l fcn32s")) as segment:
+        with pytest.raises(fcnrt.FrameError, match=text):
+            segment(TorchLike(host.gpu, frames))
+        with pytest.raises(fcnrt.FrameError, match="out: expected a contiguous uint8 device array"):
+            good = TorchLike(host.gpu, frames_of(1, 60, 70)[0])
+            segment(good, out=TorchLike(host.gpu, np.zeros((60, 71), np.uint8)))
+        with pytest.raises(fcnrt.UsageError, match="stream: expected None, an int, or a stream"):
+            segment(good, stream="0")
+
+
+def test_array_on_another_gpu(exported: Export, make_host: MakeHost) -> None:
+    host = make_host(devices=2)
+    with host.segmenter(exported("d2l fcn32s")) as segment:
+        elsewhere = TorchLike(host.gpu, frames_of(1, 60, 70)[0], device=1)
+        with pytest.raises(fcnrt.FrameError, match="frames: expected memory of cuda:0, got memory of another"):
+            segment(elsewhere)

@@ -1,0 +1,151 @@
+"""A simulated TensorRT: the runtime half of its Python API, on simulated streams, computed by ONNX Runtime on the CPU.
+
+    trt = simulated_tensorrt(monkeypatch, gpu, "10.16.1.11")  # or flavour="tensorrt-rtx"
+    trt.write_engine(path, onnx_file, profiles=[((1, 64, 64), (1, 96, 128), (2, 160, 192))])
+
+A plan is a header and the ONNX file, cut at `scores`. As TensorRT does, functions return False or None for misuse and
+log the reason; the log's words are not TensorRT's. An enqueued execution takes addresses and shapes as they are then,
+writes the context's activation memory and state, and so races with whatever else uses that memory. A captured one is
+good as long as its context lives and is not given another shape.
+
+Differences of generation, by the attributes of the bindings of 8.6.1, 10.16.1, 11.4.0 and RTX 1.7.1: 8.6 has
+create_execution_context_without_device_memory, device_memory_size and the attribute device_memory; 10 adds allocation
+strategies, device_memory_size_v2 and set_device_memory; 11 and RTX drop the first two; RTX alone tells whether a
+context can be captured.
+
+Not proved: TensorRT's numerics, its need of memory, its real conditions for capture, and what else makes it refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import onnx
+import pytest
+
+import engine_sidecar
+
+from .machine import SimulatedCuda
+from .network import cut_at_scores
+from .tensorrt_api import Runtime, api_of
+
+Shape = tuple[int, int, int]  # (batch, height, width)
+Profile = tuple[Shape, Shape, Shape]  # smallest, optimal, largest
+
+_MAGIC = b"simulated plan\n"
+_MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a plan says of itself, and the model in it."""
+
+    flavour: str
+    version: str
+    sm: Sequence[int]
+    profiles: Sequence[Profile]
+    output: str
+    scores: str
+    hardware_compatible: bool
+    version_compatible: bool
+    activation_nbytes: int
+    model: bytes
+
+    def serialized(self) -> bytes:
+        facts = asdict(self)
+        facts["model"] = len(self.model)
+        return _MAGIC + json.dumps(facts).encode() + b"\n" + self.model
+
+
+class SimulatedTensorRT:
+    """An installed TensorRT.
+
+    Attributes:
+        module: what `import tensorrt` gives.
+        capturable: whether an execution can be captured at all.
+    """
+
+    def __init__(self, gpu: SimulatedCuda, version: str, flavour: str):
+        self.gpu, self.version, self.flavour = gpu, version, flavour
+        self.capturable = True
+        self._refusals: dict[str, list[int]] = {}
+        self.api = api_of("rtx" if flavour == "tensorrt-rtx" else int(version.split(".")[0]))
+        self.api["Runtime"] = type("Runtime", (Runtime,), {"_trt": self})
+        self.module = ModuleType(_MODULES[flavour])
+        vars(self.module).update(self.api, __version__=version)
+
+    def refuse(self, function: str, after: int = 0, times: int = 1) -> None:
+        """Let a function fail without a reason, after so many more calls that work, so many times."""
+        self._refusals[function] = [after, times]
+
+    def refuses(self, function: str) -> bool:
+        """Count a call; whether the test wants it to fail."""
+        after, times = self._refusals.get(function, (0, 0))
+        if function in self._refusals:
+            self._refusals[function] = [max(0, after - 1), times if after else max(0, times - 1)]
+        return not after and times > 0
+
+    def write_engine(
+        self,
+        path: Path,
+        onnx_file: Path,
+        profiles: Sequence[Profile],
+        kernels: Sequence[dict[str, Any]] = (),
+        output: str = "scores",
+        scores: str = "fp32",
+        sidecar: dict[str, Any] | None = None,
+        **other: Any,
+    ) -> Path:
+        """Write a plan and its sidecar; what is in `other` replaces fields of Plan, and `sidecar` facts of "engine"."""
+        model = onnx.load(onnx_file)
+        facts = {entry.key[4:]: json.loads(entry.value) for entry in model.metadata_props if entry.key[:4] == "fcn."}
+        inside = cut_at_scores(model) if output == "scores" else model.SerializeToString()
+        defaults = {"hardware_compatible": False, "version_compatible": False, "activation_nbytes": 1 << 16}
+        target = {"flavour": self.flavour, "version": self.version, "sm": [self.gpu.sm]}
+        shape = {"profiles": profiles, "output": output, "scores": scores}
+        plan = Plan(**{**target, **shape, **defaults, **other}, model=inside)
+        engine = {key: value for key, value in asdict(plan).items() if key not in ("model", "activation_nbytes")}
+        named = [dict(zip(("min", "opt", "max"), map(list, profile), strict=True)) for profile in profiles]
+        wanted = {"onnx_sha256": "", "options": {}, "tool": "a test", **engine, "profiles": named, **(sidecar or {})}
+        layers = {"network": {}, "engine": None}
+        engine_sidecar.write_engine(path, plan.serialized(), facts, wanted, layers, list(kernels))
+        return path
+
+    def read_plan(self, data: bytes) -> Plan | None:
+        """The plan in some bytes, None if there is no whole one."""
+        header, _, model = data.removeprefix(_MAGIC).partition(b"\n")
+        if not data.startswith(_MAGIC):
+            return None
+        facts = json.loads(header)
+        complete = facts["model"] == len(model)
+        return Plan(**{**facts, "model": model}) if complete else None
+
+    def why_not(self, plan: Plan | None, host_code_allowed: bool) -> str:
+        """Why a plan cannot be loaded here; "" if it can."""
+        if self.refuses("deserialize_cuda_engine"):
+            return "refused by the test"
+        if plan is None:
+            return "Serialization assertion: magic tag or size does not match"
+        if (plan.flavour, plan.version) != (self.flavour, self.version) and not plan.version_compatible:
+            return f"Version tag does not match: {self.version} is running, the plan was made by {plan.version}"
+        if plan.version_compatible and not host_code_allowed:
+            return "Deserializing a plan with host code is not allowed"
+        newer = plan.hardware_compatible and self.gpu.sm >= 80
+        if self.gpu.sm not in plan.sm and not newer:
+            return f"Target GPU SM {self.gpu.sm} is not compatible with the plan's SM {plan.sm}"
+        return ""
+
+
+def simulated_tensorrt(
+    monkeypatch: pytest.MonkeyPatch, gpu: SimulatedCuda, version: str = "10.16.1.11", flavour: str = "tensorrt"
+) -> SimulatedTensorRT:
+    """Install a TensorRT on a simulated machine: what `import tensorrt`, or `tensorrt_rtx`, gives from now on."""
+    trt = SimulatedTensorRT(gpu, version, flavour)
+    monkeypatch.setitem(sys.modules, _MODULES[flavour], trt.module)
+    return trt
