@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint kernels clean
 
 demo: $(INSTALLED)  ## train a slim FCN on generated streets, export it, label a drive
 	$(BIN)/python benchmarks/demo.py
@@ -17,6 +17,9 @@ lint: $(INSTALLED)  ## what CI checks beside the tests
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+kernels: $(INSTALLED)  ## compile the GPU kernels for every GPU generation, to install with the package
+	$(BIN)/python export/compile_kernels.py -o runtime/fcnrt/kernels
+
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "fcnrt needs Python 3.10 or newer, $(PYTHON) is $$($(PYTHON) --version); try: make PYTHON=python3.12"; exit 1; }
@@ -26,4 +29,4 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo build dist runtime/fcnrt/kernels

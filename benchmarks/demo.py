@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 import scenes
-from fcnrt import Segmenter, legend, overlay
-from fcnrt.video import VideoWriter, write_image, write_labels
-from metrics import ConfusionMatrix
-from train import (
+from arguments import whole_number
+from demo_training import (
     SIZE,
     a_core_left_free,
     balanced_weights,
@@ -25,8 +23,10 @@ from train import (
     scene_batches,
     slim_fcn,
     train,
-    whole_number,
 )
+from fcnrt import Segmenter, legend, overlay
+from fcnrt.video import VideoWriter, write_image, write_labels
+from metrics import ConfusionMatrix
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
 import to_onnx

@@ -1,181 +1,218 @@
-"""Train a slim FCN on generated street scenes.
+"""Train any FCN of export/fcn_models: per-pixel cross-entropy, SGD with momentum, random scale, crop and flip.
 
-python benchmarks/train.py -o slim.pth --steps 300 --seed 0
+python benchmarks/train.py --arch fcn32s-resnet18 --data VOCdevkit/VOC2012 --epochs 60
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import itertools
+import importlib.util
+import os
+import signal
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import textwrap
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from tqdm import tqdm
+from torch.optim.lr_scheduler import LambdaLR
 
-import scenes
+from architectures import ARCHITECTURES
+from arguments import amount, size, span, whole_number
+from datasets import KINDS, SCENES, DataError, DataSet, InMemory, open_data
+from initial_weights import CLASSIFICATION_INPUTS, InitError, draw, load_classification
+from learning import SCHEDULES, Learner, LearningError, TrainingNetwork, class_weights, parameter_groups
 from metrics import VOID
+from training_run import Run, RunError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
-from fcn_models import Fcn, TorchvisionFcn
-from fcn_models.resnet import ResNetPlan, Stage
-from files import atomic_path
+from class_names import NAMED
+from errors import ExportError, one_line
 
-# Frames (N, H, W, 3) RGB and labels (N, H, W), both uint8.
-Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-
-SIZE = (240, 320)
-BATCH = 3
-SLIM = ResNetPlan((16,), (Stage(1, 16, 64), Stage(2, 24, 96), Stage(2, 32, 128), Stage(3, 48, 128)), bottleneck=True)
+MOMENTUM = 0.9
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; the exit status is 0, or 2 for wrong arguments."""
+    """Run the command line.
+
+    Returns:
+        exit status: 0, 1 where data, weights or options do not fit, 2 for wrong arguments, 130 after Ctrl-C.
+    """
     options = _parser().parse_args(argv)
-    net = slim_fcn(len(scenes.CLASSES), options.seed)
-    with a_core_left_free():
-        losses = train(net, scene_batches(options.seed), options.steps, class_weights=balanced_weights(options.seed))
-    save_checkpoint(net, options.output)
-    print(f"{options.output}  loss {np.mean(losses[-20:]):.3f} after {len(losses)} steps")
-    print(f"next: python export/to_onnx.py {options.output}")
+    options.output = options.output or Path("runs", options.arch)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        run = prepare(options)
+        run.go(lambda line: print(line, flush=True))
+        _report(run)
+    except (DataError, InitError, LearningError, RunError, ExportError, OSError) as error:
+        print(f"train: {one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ntrain: stopped; the same command with --resume goes on from {options.output}", file=sys.stderr)
+        return 130
     return 0
 
 
-def slim_fcn(classes: int, seed: int = 0) -> TorchvisionFcn:
-    """A torchvision FCN with a dilated ResNet of 0.3 million weights.
+def prepare(options: argparse.Namespace) -> Run:
+    """Make everything that the options ask for, ready to go.
 
-    Args:
-        classes: number of classes.
-        seed: of the random weights.
+    Raises:
+        DataError, InitError, RunError, ExportError: data, weights or options do not fit; the text says why.
     """
-    torch.manual_seed(seed)
-    return TorchvisionFcn(plan=SLIM, hidden=64, classes=classes)
+    _check_matplotlib()
+    train, val = (_open(options, split) for split in (options.train_split, options.val_split))
+    if len(train) < options.batch:
+        raise DataError(f"{options.data}: {len(train)} frames to train on do not fill a --batch of {options.batch}")
+    learner = _learner(options, train)
+    run = Run(learner, train, val, plain(options), options.output)
+    if options.resume:
+        run.resume()
+    _write_names(train, options.output)
+    _announce(run)
+    return run
 
 
-def train(
-    net: Fcn,
-    batches: Iterable[Batch],
-    steps: int,
-    learning_rate: float = 4e-3,
-    class_weights: Tensor | None = None,
-    progress: bool = True,
-) -> list[float]:
-    """Train with per-pixel cross-entropy by AdamW on a one-cycle schedule; void pixels (255) do not count.
-
-    Args:
-        net: trained in place, left in eval mode.
-        batches: frames (N, H, W, 3) uint8 RGB with labels (N, H, W) uint8; at most `steps` of them are taken.
-        steps: length of the schedule, at least 1.
-        learning_rate: the highest one, reached after 30 % of the steps.
-        class_weights: (C,) float32, how much a pixel of each class counts; alike by default.
-        progress: whether to show a bar with the loss.
-
-    Returns:
-        The loss of each step.
-    """
-    net.train().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(net.parameters(), learning_rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
-    losses: list[float] = []
-    with tqdm(total=steps, desc="train", unit="step", leave=False, disable=None if progress else True) as bar:
-        for frames_nhwc, labels_nhw in itertools.islice(batches, steps):
-            logits_nchw = net(net.contracts[0].normalise(torch.from_numpy(frames_nhwc), "rgb"))
-            loss = pixel_loss(logits_nchw, torch.from_numpy(labels_nhw).long(), class_weights)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            losses.append(loss.item())
-            bar.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
-            bar.update()
-    net.eval()
-    return losses
+def plain(options: argparse.Namespace) -> argparse.Namespace:
+    """The options as values that a checkpoint may hold: paths become text."""
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    return argparse.Namespace(**values)
 
 
-def pixel_loss(logits_nchw: Tensor, labels_nhw: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy over the pixels that are not void; `labels_nhw` is int64."""
-    return F.cross_entropy(logits_nchw, labels_nhw, class_weights, ignore_index=VOID)
+def _open(options: argparse.Namespace, split: str) -> DataSet:
+    data = open_data(options.data, split, options.kind)
+    return InMemory(data) if options.cache else data
 
 
-def balanced_weights(seed: int, size: tuple[int, int] = SIZE, count: int = 40) -> Tensor:
-    """Weights (C,) for `train` that help rare classes mildly: their share of pixels to the power -0.4.
-
-    Args:
-        seed: of the scenes that are counted, which are the first of `scene_batches`.
-        size: height and width in pixels.
-        count: number of scenes.
-    """
-    _, labels_nhw = _draw_batch(seed, range(count), size)
-    pixels = torch.from_numpy(labels_nhw).flatten().bincount(minlength=len(scenes.CLASSES))
-    return (pixels.clamp(min=1) / pixels.sum()) ** -0.4
-
-
-@contextlib.contextmanager
-def a_core_left_free() -> Iterator[None]:
-    """Let torch use one core less: scenes are drawn there, and torch's threads wait for the one that is held up."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _learner(options: argparse.Namespace, train: DataSet) -> Learner:
+    torch.manual_seed(options.seed)
+    torch.backends.cudnn.deterministic = True
+    network = TrainingNetwork(_network(options, len(train.classes)), options.aux_weight)
+    optimiser = torch.optim.SGD(parameter_groups(network, options.weight_decay), options.lr, MOMENTUM)
+    steps = options.epochs * (len(train) // options.batch)
+    factor = SCHEDULES[options.schedule]
+    schedule = LambdaLR(optimiser, lambda step: factor(step / steps))
+    weights = class_weights(_pixels_per_class(train), options.balance) if options.balance else None
+    return Learner(network, optimiser, schedule, options.device, options.bf16, weights)
 
 
-def save_checkpoint(net: nn.Module, path: Path) -> None:
-    """Write the bare state dict, as the family's upstream does; the file appears whole or not at all."""
-    with atomic_path(path) as temporary:
-        torch.save({key: value.contiguous() for key, value in net.state_dict().items()}, temporary)
+def _network(options: argparse.Namespace, classes: int) -> torch.nn.Module:
+    net = ARCHITECTURES[options.arch].make(classes)
+    if min(options.crop) < net.min_size:
+        raise DataError(f"--crop {options.crop[0]}x{options.crop[1]}: {options.arch} needs at least {net.min_size}")
+    if not options.resume:
+        draw(net)
+        if options.init:
+            load_classification(net, options.init, options.init_input)
+    return net
 
 
-def scene_batches(seed: int, batch: int = BATCH, size: tuple[int, int] = SIZE) -> Iterator[Batch]:
-    """Endless batches of street scenes, none drawn twice, made in a second thread while the network learns.
-
-    Args:
-        seed: the same one gives the same batches.
-        batch: scenes per batch.
-        size: height and width in pixels.
-    """
-    return _prefetched(_draw_batch(seed, range(start, start + batch), size) for start in itertools.count(0, batch))
+def _pixels_per_class(data: DataSet) -> torch.Tensor:
+    counts = np.zeros(VOID + 1, np.int64)
+    for index in range(len(data)):
+        counts += np.bincount(data[index].labels_hw.ravel(), minlength=VOID + 1)
+    return torch.from_numpy(counts[: len(data.classes)])
 
 
-def _draw_batch(seed: int, indices: Iterable[int], size: tuple[int, int]) -> Batch:
-    # The 0 is training's own stream: others are for scenes that must not have been trained on.
-    pairs = [scenes.scene(np.random.default_rng((seed, 0, index)), *size) for index in indices]
-    frames, labels = zip(*pairs, strict=True)
-    return np.stack(frames), np.stack(labels)
+def _check_matplotlib() -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise RunError("matplotlib: needed for the curves; pip install '.[bench]'")
 
 
-def _prefetched(batches: Iterator[Batch], depth: int = 3) -> Iterator[Batch]:
-    with ThreadPoolExecutor(1, thread_name_prefix="scenes") as worker:
-        coming = deque(worker.submit(next, batches) for _ in range(depth))
-        while True:
-            yield coming.popleft().result()
-            coming.append(worker.submit(next, batches))
+def _write_names(data: DataSet, folder: Path) -> None:
+    """Class names and colours for the exporter, where it does not know the data set by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if _known_name(data) is None:
+        (folder / "classes.txt").write_text("\n".join(data.classes) + "\n", encoding="utf-8")
+    if not isinstance(data.palette, str):
+        np.savetxt(folder / "palette.txt", data.palette, fmt="%d")
 
 
-def whole_number(text: str) -> int:
-    """An argparse type: a whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
-    return int(text)
+def _known_name(data: DataSet) -> str | None:
+    return next((name for name, classes in NAMED.items() if list(data.classes) == classes), None)
+
+
+def _announce(run: Run) -> None:
+    options, learner = run.options, run.learner
+    weights = sum(parameter.numel() for parameter in learner.network.net.parameters())
+    where = f"{learner.device}, {torch.get_num_threads()} threads" if learner.device.type == "cpu" else learner.device
+    print(f"network    {options.arch}, {weights / 1e6:.1f} million weights, {len(run.train.classes)} classes")
+    print(f"data       {options.data}: {len(run.train)} frames to train on, {len(run.val)} to validate on")
+    print(f"computing  on {where}, {'bfloat16' if options.bf16 else 'float32'}, from epoch {run.epoch + 1}", flush=True)
+
+
+def _report(run: Run) -> None:
+    best = max(run.rows, key=lambda row: row["miou"])
+    path = run.checkpoint("best")
+    print(f"{path}  mIoU {best['miou']:.3f} after epoch {best['epoch']:.0f}, {path.stat().st_size / 1e6:.1f} MB")
+    print(f"next: python export/to_onnx.py {path} {' '.join(_export_options(run))}")
+
+
+def _export_options(run: Run) -> list[str]:
+    """What the exporter cannot read from the checkpoint."""
+    known = _known_name(run.train)
+    options = ["--classes", known or str(run.folder / "classes.txt")]
+    if not isinstance(run.train.palette, str):
+        options += ["--palette", str(run.folder / "palette.txt")]
+    if len(run.learner.network.net.contracts) > 1:
+        options += ["--input-scale", "1/255"]
+    return options
+
+
+def _terminate(signum: int, frame: object) -> None:
+    """End as by Ctrl-C, so that nothing half-written stays."""
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:
+    names = textwrap.fill(", ".join(ARCHITECTURES), 100, break_on_hyphens=False)
     parser = argparse.ArgumentParser(
-        prog="train.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="train.py",
+        description=__doc__,
+        epilog=f"architectures:\n{names}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-o", "--output", type=Path, default=Path("slim.pth"), help="checkpoint to write (slim.pth)")
-    parser.add_argument("--steps", type=whole_number, default=300, help=f"batches of {BATCH} scenes to train on (300)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and scenes (0)")
+    parser.add_argument("--arch", required=True, choices=ARCHITECTURES, metavar="NAME", help="see below")
+    _add_data_options(parser)
+    _add_learning_options(parser)
+    _add_machine_options(parser)
     return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("data").add_argument
+    add("--data", required=True, help=f"root of a VOC, Cityscapes or CamVid tree, or {SCENES} for generated streets")
+    add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
+    add("--train-split", default="train", help="what to train on (train)")
+    add("--val-split", default="val", help="what to validate on (val)")
+    add("--crop", type=size, default=(320, 480), metavar="HxW", help="pixels of each training picture (320x480)")
+    add("--scales", type=span, default=(0.5, 2.0), metavar="A,B", help="bounds of the random magnification (0.5,2)")
+    add("--cache", action="store_true", help="keep decoded frames in memory")
+
+
+def _add_learning_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("learning").add_argument
+    add("--epochs", type=whole_number, default=60, help="passes over the training frames (60)")
+    add("--batch", type=whole_number, default=8, help="pictures per step (8)")
+    add("--lr", type=amount, default=0.01, help="highest learning rate (0.01)")
+    add("--schedule", choices=SCHEDULES, default="poly", help="of the learning rate (poly)")
+    add("--weight-decay", type=amount, default=1e-4, help="of all weights but biases and BatchNorm (1e-4)")
+    add("--aux-weight", type=amount, default=0.5, help="of the auxiliary loss where upstream has one; 0: none (0.5)")
+    add("--balance", type=amount, default=0.0, metavar="P", help="weigh classes by their share of pixels to -P (0)")
+    add("--init", type=Path, metavar="FILE", help="torchvision's classification weights of the body, a state dict")
+    add("--init-input", choices=CLASSIFICATION_INPUTS, default="torchvision", help="what they were trained on")
+    add("--seed", type=int, default=0, help="of weights, order and variations (0)")
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    workers = max(1, min(8, (os.cpu_count() or 1) - 1))
+    add = parser.add_argument_group("machine").add_argument
+    add("--device", default=device, choices=("cpu", "cuda"), help=f"where to compute (here {device})")
+    add("--bf16", action="store_true", help="compute in bfloat16 where torch's autocast allows it")
+    add("--workers", type=whole_number, default=workers, help=f"threads that read frames ahead (here {workers})")
+    add("--resume", action="store_true", help="go on with the run in the output folder")
+    add("-o", "--output", type=Path, help="folder for checkpoints and curves (runs/NAME)")
 
 
 if __name__ == "__main__":

@@ -159,7 +159,8 @@ def test_out_of_memory_while_loading_leaves_nothing_behind(model: Path, make_hos
 def test_every_driver_call_that_fails_while_loading_leaves_nothing_behind(model: Path, make_host: MakeHost) -> None:
     host = make_host()
     path = host.model(model)
-    fcnrt.Segmenter(path).close()
+    with fcnrt.Segmenter(path):
+        calls = dict(host.gpu.counters)
     unheard = (
         "Current",
         "Destroy",
@@ -168,7 +169,7 @@ def test_every_driver_call_that_fails_while_loading_leaves_nothing_behind(model:
         "Release",
         "Unload",
     )  # of what gives back, nobody is left to hear
-    for function, count in dict(host.gpu.counters).items():
+    for function, count in calls.items():
         if function.startswith("cu") and not function.endswith(unheard):
             for after in sorted({0, count // 2}):
                 host.gpu.fail(function, after=after)

@@ -1,5 +1,7 @@
 """The kernels' tables, against torch and against what their readers rely on."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def test_fractions_rise_along_a_band(tail, samples, pixels, seen):
     """The kernels ask only a band's last row whether any of them needs the lower samples."""
     low, frac = sampling.linear_samples(reference_ops.source_coordinates(tail, samples, pixels, seen), samples)
     edges = sampling.bands(low, 8)
-    for first, end in zip(edges, edges[1:], strict=False):
+    for first, end in itertools.pairwise(edges):
         assert 1 <= end - first <= 8
         assert (low[first:end] == low[first]).all() and (np.diff(frac[first:end]) >= 0).all()
 
@@ -60,8 +62,9 @@ def test_resize_taps_are_torchs_weights(source, target, antialias):
     dense = np.zeros((target, source))
     taps = first[:, None] + np.arange(weights.shape[1])
     np.put_along_axis(dense, taps.astype(np.intp), weights.astype(np.float64), axis=1)
-    impulses = torch.eye(source, dtype=torch.float64)[None, :, :, None]  # channel c holds a 1 at row c
-    expected = torch.nn.functional.interpolate(impulses, size=(target, 1), mode="bilinear", antialias=antialias)
+    # Channel c holds a 1 at row c. Two columns: with one, torch 2.14 gives every row the weights of the first.
+    impulses = torch.eye(source, dtype=torch.float64)[None, :, :, None].repeat(1, 1, 1, 2)
+    expected = torch.nn.functional.interpolate(impulses, size=(target, 2), mode="bilinear", antialias=antialias)
     np.testing.assert_allclose(dense, expected[0, :, :, 0].T.numpy(), rtol=0, atol=1e-6)
 
 
