@@ -218,9 +218,9 @@ class Stream:
         """Hold the work that follows until the work before `event` is done; the host goes on."""
         self._gpu.call("cuStreamWaitEvent", self.handle, event.handle, 0)
 
-    def upload(self, source: PinnedMemory, target: Memory, nbytes: int) -> None:
-        """Enqueue a copy of the first `nbytes` to the device."""
-        self._gpu.call("cuMemcpyHtoDAsync", target.address, source.address, nbytes, self.handle)
+    def upload(self, source: PinnedMemory, target: Memory, nbytes: int, first: int = 0) -> None:
+        """Enqueue a copy of `nbytes` from byte `first` on to the same place on the device."""
+        self._gpu.call("cuMemcpyHtoDAsync", target.address + first, source.address + first, nbytes, self.handle)
 
     def download(self, source: Memory, target: PinnedMemory, nbytes: int) -> None:
         """Enqueue a copy of the first `nbytes` to the host."""

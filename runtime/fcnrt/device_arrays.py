@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .cuda import Event, Gpu, Memory, Stream
+from .cuda import LEGACY_STREAM, Event, Gpu, Memory, Stream
 from .errors import FrameError, MissingDependency
 
 _CUDA, _CUDA_MANAGED = 2, 13  # DLDeviceType of DLPack
@@ -45,6 +46,7 @@ class DeviceView:
         dtype: of the elements.
         owner: what keeps the memory alive.
         producer: handle of the stream that writes the array, None where the protocol saw to the order.
+        read_only: it must not be written to.
     """
 
     address: int
@@ -53,6 +55,7 @@ class DeviceView:
     dtype: np.dtype[Any]
     owner: object
     producer: int | None = None
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,8 @@ class DeviceArray:
     def __dlpack__(self, *, stream: int | None = None, **options: Any) -> Any:
         from cuda.core import Buffer
 
-        if stream not in (None, -1):
-            self._order_before(Stream(self._gpu, 0 if stream == _LEGACY_IN_PROTOCOLS else stream))
+        if stream != -1:  # no stream is the default one by the standard
+            self._order_before(Stream(self._gpu, 0 if stream in (None, _LEGACY_IN_PROTOCOLS) else stream))
         nbytes = int(np.prod(self.shape)) * self.dtype.itemsize
         buffer = Buffer.from_handle(self.address, nbytes, owner=self)
         return _strided_view().from_buffer(buffer, self.shape, dtype=self.dtype).__dlpack__(**options)
@@ -168,7 +171,7 @@ def device_frames(frames: Any, consumer: int) -> DeviceFrames:
     """
     if isinstance(frames, Nv12Frame):
         return DeviceFrames(_nv12_planes(frames, consumer), batched=False, source=frames)
-    view = device_view(frames, consumer)
+    view = device_view("frames", frames, consumer)
     _check_uint8("frames", view)
     if len(view.shape) not in (3, 4) or view.shape[-1] != 3 or 0 in view.shape:
         raise FrameError(f"frames: expected shape (H, W, 3) or (N, H, W, 3), got {view.shape}")
@@ -187,39 +190,46 @@ def device_target(name: str, array: Any, shape: tuple[int, ...], dtype: npt.DTyp
     Raises:
         FrameError: wrong type, shape or layout.
     """
-    view, dtype = device_view(array, consumer), np.dtype(dtype)
-    wanted = packed_view(view.address, shape, dtype, None)
-    if (view.dtype, view.shape) != (dtype, shape) or _laid_out(view) != _laid_out(wanted):
-        raise FrameError(
-            f"{name}: expected a contiguous {dtype} device array {shape}, "
-            f"got {view.dtype} {view.shape} with strides {view.strides}"
-        )
+    view, dtype = device_view(name, array, consumer), np.dtype(dtype)
+    if (view.dtype, view.shape, view.strides) != (dtype, shape, _packed(shape, dtype.itemsize)) or view.read_only:
+        got = "a read-only one" if view.read_only else f"{view.dtype} {view.shape} with strides {view.strides}"
+        raise FrameError(f"{name}: expected a contiguous {dtype} device array {shape}, got {got}")
     return view
 
 
-def device_view(array: Any, consumer: int) -> DeviceView:
+def device_view(name: str, array: Any, consumer: int) -> DeviceView:
     """Look into another library's device array.
 
     Args:
+        name: what it is, for messages.
         array: an object with `__cuda_array_interface__` or DLPack.
         consumer: handle of the stream that will read it.
 
+    Returns:
+        Where it lies. Strides along which there is one element only are those of a contiguous array.
+
     Raises:
-        FrameError: it describes itself in a way that cannot be understood.
+        FrameError: it is in the host's memory, or describes itself in a way that cannot be understood.
         MissingDependency: DLPack needs cuda-core.
     """
-    if hasattr(array, "__cuda_array_interface__"):
-        return _from_interface(array)
-    view = _strided_view().from_dlpack(array, consumer or _LEGACY_IN_PROTOCOLS)
-    if view.dtype is None:
-        raise FrameError("frames: expected a uint8 device array, got one of a type that numpy does not have")
-    size = view.dtype.itemsize
-    strides = tuple(stride * size for stride in view.strides) if view.strides else _packed(view.shape, size)
-    return DeviceView(int(view.ptr), tuple(view.shape), strides, view.dtype, view)
+    if not is_device_array(array):
+        raise FrameError(f"{name}: expected a device array, got {type(array).__name__}; copy it to the GPU")
+    by_interface = hasattr(array, "__cuda_array_interface__")
+    try:
+        view = _from_interface(array) if by_interface else _from_dlpack(array, consumer)
+    except MissingDependency:
+        raise
+    except Exception as error:  # other libraries', of any type
+        protocol = "__cuda_array_interface__" if by_interface else "__dlpack__"
+        raise FrameError(
+            f"{name}: cannot understand {type(array).__name__}'s {protocol}: {' '.join(str(error).split())}"
+        ) from error
+    usual = zip(view.shape, view.strides, _packed(view.shape, view.dtype.itemsize), strict=True)
+    return replace(view, strides=tuple(stride if size > 1 else packed for size, stride, packed in usual))
 
 
 def _nv12_planes(frame: Nv12Frame, consumer: int) -> tuple[DeviceView, DeviceView]:
-    luma, chroma = device_view(frame.luma, consumer), device_view(frame.chroma, consumer)
+    luma, chroma = device_view("luma", frame.luma, consumer), device_view("chroma", frame.chroma, consumer)
     if frame.matrix not in ("bt601", "bt709"):
         raise FrameError(f"NV12: expected matrix 'bt601' or 'bt709', got {frame.matrix!r}")
     _check_uint8("luma", luma)
@@ -241,18 +251,28 @@ def _check_uint8(name: str, view: DeviceView) -> None:
         raise FrameError(f"{name}: expected a uint8 device array, got {view.dtype}")
 
 
-def _laid_out(view: DeviceView) -> tuple[int, ...]:
-    """Strides of the axes along which there is more than one element."""
-    return tuple(stride for stride, size in zip(view.strides, view.shape, strict=True) if size > 1)
-
-
 def _from_interface(array: Any) -> DeviceView:
     facts = array.__cuda_array_interface__
-    dtype, shape = np.dtype(facts["typestr"]), tuple(facts["shape"])
-    strides = facts.get("strides") or _packed(shape, dtype.itemsize)
-    stream = facts.get("stream")
-    producer = 0 if stream == _LEGACY_IN_PROTOCOLS else stream
-    return DeviceView(int(facts["data"][0]), shape, tuple(strides), dtype, array, producer)
+    dtype, shape = np.dtype(facts["typestr"]), _whole_numbers(facts["shape"])
+    strides = _whole_numbers(facts.get("strides") or _packed(shape, dtype.itemsize))
+    (address, read_only), stream = facts["data"], facts.get("stream")
+    if len(shape) != len(strides) or min(shape, default=0) < 0 or facts.get("mask") is not None:
+        raise ValueError(f"shape {shape}, strides {strides}, mask {facts.get('mask')}")
+    producer = stream if stream is None else operator.index(stream)
+    if producer == _LEGACY_IN_PROTOCOLS:
+        producer = LEGACY_STREAM
+    return DeviceView(operator.index(address), shape, strides, dtype, array, producer, bool(read_only))
+
+
+def _from_dlpack(array: Any, consumer: int) -> DeviceView:
+    view = _strided_view().from_dlpack(array, consumer or _LEGACY_IN_PROTOCOLS)
+    shape, size = tuple(view.shape), view.dtype.itemsize
+    strides = tuple(stride * size for stride in view.strides) if view.strides else _packed(shape, size)
+    return DeviceView(int(view.ptr), shape, strides, view.dtype, view, read_only=bool(view.readonly))
+
+
+def _whole_numbers(values: Any) -> tuple[int, ...]:
+    return tuple(operator.index(value) for value in values)
 
 
 def _packed(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+import re
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -223,14 +225,33 @@ class DeviceNv12Converter:
 
 
 def installed_kernels(sm: int) -> list[Record]:
-    """The records of the packs installed beside this module that may run on a compute capability."""
-    packs = sorted(PACKS.glob("sm_*.json"))
-    return [
-        record
-        for pack in packs
-        if _runs_on(int(pack.stem.removeprefix("sm_")), sm)
-        for record in json.loads(pack.read_text())
-    ]
+    """The records of the packs installed beside this module that may run on a compute capability.
+
+    Raises:
+        BackendError: a pack is damaged.
+    """
+    packs = [pack for pack in sorted(PACKS.glob("sm_*.json")) if _runs_on(int(pack.stem.removeprefix("sm_")), sm)]
+    return [record for pack in packs for record in _read_pack(pack)]
+
+
+def checked_records(records: Any) -> tuple[Record, ...]:
+    """Kernels' records as a JSON file gave them, if that is what they are; raises ValueError."""
+    if not isinstance(records, list):
+        raise ValueError(f"expected kernels, got {reprlib.repr(records)}")
+    for record in records:
+        if not isinstance(record, dict):
+            raise ValueError(f"expected a kernel, got {reprlib.repr(record)}")
+        for name, is_proper in _FIELDS.items():
+            if not is_proper(record.get(name)):
+                raise ValueError(f"a kernel's {name} is {reprlib.repr(record.get(name))}")
+    return tuple(records)
+
+
+def _read_pack(path: Path) -> tuple[Record, ...]:
+    try:
+        return checked_records(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, RecursionError, ValueError) as error:
+        raise BackendError(f"{path}: damaged ({error}); make it again with `make kernels`") from error
 
 
 def _runs_on(built_for: int, sm: int) -> bool:
@@ -238,3 +259,40 @@ def _runs_on(built_for: int, sm: int) -> bool:
     if built_for >= 90:  # Triton compiles these with features of that very architecture
         return built_for == sm
     return built_for // 10 == sm // 10 and built_for <= sm
+
+
+def _whole(least: int, most: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_tile(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_whole(1, 1 << 16), value))
+
+
+def _is_signature(value: Any) -> bool:
+    types = value if isinstance(value, list) else [None]
+    return all(isinstance(name, str) and re.fullmatch(r"\*[a-z]+[0-9]+|i32|i64|fp32", name) for name in types)
+
+
+def _is_base64(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(base64.b64decode(value, validate=True))
+    except ValueError:
+        return False
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "name": _is_text,
+    "variant": _is_text,
+    "sm": _whole(1, 1 << 16),
+    "entry": _is_text,
+    "warps": _whole(1, 32),
+    "shared_bytes": _whole(0, 1 << 20),
+    "tile": _is_tile,
+    "parameters": _is_signature,
+    "cubin": _is_base64,
+}

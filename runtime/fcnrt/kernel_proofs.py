@@ -67,8 +67,9 @@ def prove_nv12(kernels: Kernels, stream: Stream) -> None:
     memory = [kernels.gpu.uploaded(plane) for plane in planes]
     views = [packed_view(part.address, plane.shape, np.uint8, part) for part, plane in zip(memory, planes, strict=True)]
     target = Memory(kernels.gpu, 5 * 7 * 3)
-    frame = DeviceFrames(tuple(views), False, Nv12Frame(*planes))
-    rgb = reference_ops.nv12_to_rgb(*planes, frame.source.matrix, frame.source.full_range)
+    source = Nv12Frame(*planes, matrix="bt709", full_range=False)
+    frame = DeviceFrames(tuple(views), False, source)
+    rgb = reference_ops.nv12_to_rgb(*planes, source.matrix, source.full_range)
     for swap, expected in ((False, rgb), (True, rgb[..., ::-1])):
         DeviceNv12Converter(kernels, swap)(frame, target.address, stream)
         stream.synchronize()

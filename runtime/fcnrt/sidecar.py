@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from .device_ops import checked_records
 from .errors import ModelFileError
 from .spec import ModelSpec, check_format
 
 REBUILD = "build it again: python export/build_engine.py MODEL.onnx --force"
 FORMAT = 1  # the newest sidecar that this version reads
 Shape = tuple[int, int, int]  # (batch, height, width)
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,10 @@ class Sidecar:
 
     def plan(self) -> bytes:
         """The plan, if it is the one that the sidecar was written for; raises ModelFileError."""
-        plan = self.path.read_bytes()
+        try:
+            plan = self.path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(f"{self.path}: cannot be read ({error.strerror}); {REBUILD}") from error
         if hashlib.sha256(plan).hexdigest() != self.sha256:
             raise ModelFileError(
                 f"{self.path}: not the engine that {_beside(self.path).name} describes (altered, cut short or "
@@ -99,10 +105,10 @@ def read_sidecar(engine: Path) -> Sidecar:
             raise TypeError(f"expected an object, got {type(facts).__name__}")
     except (OSError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: damaged ({error}); {REBUILD}") from error
-    check_format("format", facts.get("format"), FORMAT, str(path))
+    check_format("format", facts.get("format"), FORMAT, str(path), REBUILD)
     try:
         return _parsed(engine, facts)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, ModelFileError):
             raise
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -114,34 +120,59 @@ def _beside(engine: Path) -> Path:
 
 
 def _parsed(path: Path, facts: Mapping[str, Any]) -> Sidecar:
-    engine = facts["engine"]
+    engine = _typed(dict, facts["engine"])
     return Sidecar(
         path=path,
-        spec=ModelSpec.from_facts(facts["model"], str(_beside(path))),
-        sha256=str(engine["sha256"]),
+        spec=ModelSpec.from_facts(_typed(dict, facts["model"]), str(_beside(path))),
+        sha256=_typed(str, engine["sha256"]),
         flavour=_one_of(engine["flavour"], "tensorrt", "tensorrt-rtx"),
-        version=str(engine["version"]),
-        sm=tuple(int(number) for number in engine["sm"]),
-        hardware_compatible=bool(engine["hardware_compatible"]),
-        version_compatible=bool(engine["version_compatible"]),
+        version=_typed(str, engine["version"]),
+        sm=tuple(_count(number) for number in _several(engine["sm"], "sm")),
+        hardware_compatible=_typed(bool, engine["hardware_compatible"]),
+        version_compatible=_typed(bool, engine["version_compatible"]),
         output=_one_of(engine["output"], "scores", "labels"),
         scores_type=_one_of(engine["scores"], "fp32", "fp16"),
-        profiles=tuple(_profile(profile) for profile in engine["profiles"]),
-        layers=dict(engine["layers"]),
-        kernels=tuple(dict(record) for record in facts["kernels"]),
+        profiles=tuple(_profile(profile) for profile in _several(engine["profiles"], "profiles")),
+        layers=_typed(dict, engine["layers"]),
+        kernels=checked_records(facts["kernels"]),
     )
 
 
-def _profile(value: Mapping[str, Any]) -> Profile:
-    return Profile(*(_shape(value[name]) for name in ("min", "opt", "max")))
+def _profile(value: Any) -> Profile:
+    facts = _typed(dict, value)
+    profile = Profile(*(_shape(facts[name]) for name in ("min", "opt", "max")))
+    if not profile.takes(profile.opt):
+        raise ValueError(f"expected min <= opt <= max, got {profile.min}, {profile.opt}, {profile.max}")
+    return profile
 
 
 def _shape(value: Any) -> Shape:
-    batch, height, width = (int(size) for size in value)
+    if len(_typed(list, value)) != 3:
+        raise ValueError(f"expected batch, height and width, got {reprlib.repr(value)}")
+    batch, height, width = (_count(size) for size in value)
     return batch, height, width
+
+
+def _count(value: Any) -> int:
+    if not 1 <= _typed(int, value) < 1 << 31:
+        raise ValueError(f"expected a whole number above 0, got {reprlib.repr(value)}")
+    return int(value)
+
+
+def _several(value: Any, name: str) -> list[Any]:
+    if not _typed(list, value):
+        raise ValueError(f"expected some {name}, got none")
+    return list(value)
+
+
+def _typed(kind: type[Kind], value: Any) -> Kind:
+    """The value, which JSON must have given as this type: nothing is converted."""
+    if type(value) is not kind:
+        raise TypeError(f"expected {kind.__name__}, got {reprlib.repr(value)}")
+    return value
 
 
 def _one_of(value: Any, *choices: str) -> Any:
     if value not in choices:
-        raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"expected one of {', '.join(choices)}, got {reprlib.repr(value)}")
     return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -86,7 +87,7 @@ class ModelSpec:
             spec = cls(**{name: parse(facts[name]) for name, parse in _PARSERS.items()})
             _check_palette(spec)
             return spec
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ModelFileError(f"{source}: invalid fcn.* metadata ({what}); export the checkpoint again") from error
 
@@ -98,13 +99,13 @@ def _json(key: str, value: str, source: str) -> Any:
         raise ModelFileError(f"{source}: {key} is not JSON ({error}); export the checkpoint again") from error
 
 
-def check_format(key: str, number: Any, newest: int, source: str) -> None:
+def check_format(key: str, number: Any, newest: int, source: str, remedy: str = "export the checkpoint again") -> None:
     """Refuse a format that this version does not read: raises ModelFileError."""
     if type(number) is not int or number < 1:
-        raise ModelFileError(f"{source}: {key} is {number!r}, expected {newest}; export the checkpoint again")
+        raise ModelFileError(f"{source}: {key} is {reprlib.repr(number)}, expected {newest}; {remedy}")
     if number > newest:
         raise ModelFileError(
-            f"{source}: {key} is {number}, this fcnrt reads up to {newest}; upgrade fcnrt, or export again"
+            f"{source}: {key} is {reprlib.repr(number)}, this fcnrt reads up to {newest}; upgrade fcnrt, or {remedy}"
         )
 
 

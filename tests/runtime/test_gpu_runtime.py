@@ -94,6 +94,17 @@ def test_steady_state_allocates_nothing_and_waits_once(engine: str, exported: Ex
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_large_frames_go_up_in_parts(mode: str, exported: Export, make_host: MakeHost) -> None:
+    model, frames = exported("d2l fcn32s"), frames_of(3, 611, 723)  # 1.3 MB each
+    expected = labels_on_cpu(model, frames)
+    host = make_host(mode=mode)
+    with fcnrt.Segmenter(host.model(model, profiles=[((1, 32, 32), (1, 64, 96), (1, 700, 800))])) as segment:
+        with host.gpu.counting() as done:
+            assert all(same(segment(frame), labels) for frame, labels in zip(frames, expected, strict=True))
+        assert done["cuMemcpyHtoDAsync"] == 6 and done["cuMemcpyDtoHAsync"] == 3
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("depth", [1, 2, 3, 7])
 def test_stream_keeps_order_at_any_depth(depth: int, mode: str, exported: Export, make_host: MakeHost) -> None:
     model = exported("d2l fcn32s")

@@ -12,6 +12,7 @@ from ..cuda import ALIGNMENT, Event, Gpu, Memory, PinnedMemory, Stream
 from ..device_arrays import DeviceView, packed_view
 
 Array = npt.NDArray[Any]
+CHUNK = 1 << 20  # bytes
 SomeMemory = TypeVar("SomeMemory", Memory, PinnedMemory)
 
 
@@ -58,11 +59,14 @@ class Slot:
         self._targets: Sequence[Array] = ()
 
     def send(self, frames: npt.NDArray[np.uint8], stream: Stream) -> DeviceView:
-        """Copy frames (N, H, W, 3) and enqueue their way to the device; they may change afterwards."""
+        """Copy frames (N, H, W, 3), contiguous, and enqueue their way to the device; they may change afterwards."""
         staged = self._host_frames.at_least(frames.nbytes)
         memory = self._frames.at_least(frames.nbytes)
-        np.copyto(staged.array[: frames.nbytes].reshape(frames.shape), frames)
-        stream.upload(staged, memory, frames.nbytes)
+        content = frames.reshape(-1)
+        for first in range(0, frames.nbytes, CHUNK):  # a chunk is on its way while the next is staged
+            part = content[first : first + CHUNK]
+            staged.array[first : first + part.size] = part
+            stream.upload(staged, memory, part.size, first)
         self.uploaded.record(stream)
         return packed_view(memory.address, frames.shape, np.uint8, memory)
 
