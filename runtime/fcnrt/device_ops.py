@@ -80,14 +80,20 @@ class Kernels:
         return self._loaded[key]
 
     def _load(self, record: Record) -> _Loaded:
-        kernel = Kernel(
-            self.gpu,
-            base64.b64decode(record["cubin"]),
-            record["entry"],
-            threads=32 * record["warps"],
-            shared_bytes=record["shared_bytes"],
-            parameters=record["parameters"],
-        )
+        try:
+            kernel = Kernel(
+                self.gpu,
+                base64.b64decode(record["cubin"]),
+                record["entry"],
+                threads=32 * record["warps"],
+                shared_bytes=record["shared_bytes"],
+                parameters=record["parameters"],
+            )
+        except BackendError as error:
+            raise BackendError(
+                f"{error}: kernel {record['name']} {record['variant']} does not load; update the NVIDIA driver, or "
+                "build the engine with --tail graph"
+            ) from error
         return _Loaded(kernel, tuple(record["tile"]))
 
 
@@ -255,8 +261,9 @@ def _read_pack(path: Path) -> tuple[Record, ...]:
 
 
 def _runs_on(built_for: int, sm: int) -> bool:
-    """Whether code for one compute capability runs on another: within a major one upwards, before Hopper."""
-    if built_for >= 90:  # Triton compiles these with features of that very architecture
+    """Whether code for one compute capability runs on another: within a major one upwards, but for some."""
+    # From Hopper on Triton uses features of the very architecture, and Jetson Orin (8.7) shares code with no other.
+    if built_for >= 90 or 87 in (built_for, sm):
         return built_for == sm
     return built_for // 10 == sm // 10 and built_for <= sm
 
