@@ -19,6 +19,7 @@ def cancellable(cleanly: bool) -> Iterator[Callable[[], bool]]:
 
     Python code that TensorRT calls must not raise: it would be lost, or end the process. And the main thread may run
     no Python for minutes, but the C signal handler writes to the wakeup descriptor at once, which any thread can read.
+    Only the main thread may use this.
 
     Args:
         cleanly: whether somebody asks the function. Otherwise a signal ends the process at once; nothing is

@@ -106,8 +106,8 @@ def _completed(bounds: tuple[Shape | None, Shape | None, Shape | None], fixed: F
 def _completed_axis(given: Sequence[int | None], defaults: tuple[int, int, int]) -> tuple[int, int, int]:
     low, best, high = given
     known = [size for size in given if size is not None]
-    low = min(defaults[0], *known) if low is None and known else low or defaults[0]
-    high = max(defaults[2], *known) if high is None and known else high or defaults[2]
+    low = min([defaults[0], *known]) if low is None else low
+    high = max([defaults[2], *known]) if high is None else high
     return low, min(max(defaults[1], low), high) if best is None else best, high
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Their type follows from what they hold, convert to, or are asked.
+# What they hold, convert to or measure gives them their type; a precision would be refused or ignored.
 _TYPED_BY_NATURE = ("CONSTANT", "CAST", "IDENTITY", "SHAPE")
 
 

@@ -1,7 +1,7 @@
 """Everything fcnrt raises on purpose.
 
     FcnrtError
-    ├── ModelFileError      the model file is missing, damaged, foreign, or of a newer format
+    ├── ModelFileError      the model file is missing, damaged, foreign, of a newer format, or lacks the parity required
     ├── FrameError          the frames have a wrong shape, dtype or size
     ├── MissingDependency   an optional package is needed for what was asked
     ├── BackendError        the engine below failed; the message carries its own words
@@ -17,7 +17,7 @@ class FcnrtError(Exception):
 
 
 class ModelFileError(FcnrtError, ValueError):
-    """The model file is missing, damaged, not made by export/to_onnx.py, or of a newer format."""
+    """The model file is missing, damaged, not made by export/to_onnx.py, newer, or not certified as asked."""
 
 
 class FrameError(FcnrtError, ValueError):

@@ -66,6 +66,9 @@ def label_confidence(scores_nchw: Array, tail: Tail, network_size: tuple[int, in
         tail: how scores become logits.
         network_size: (H, W) of the frames that the network saw.
         out: uint8 (N, H, W) of the labels' size, 255 for a probability of 1; overwritten.
+
+    Raises:
+        BackendError: the scores are not finite.
     """
     _, classes, *samples = scores_nchw.shape
     (row_low, row_way), (col_low, col_way) = (
@@ -76,10 +79,14 @@ def label_confidence(scores_nchw: Array, tail: Tail, network_size: tuple[int, in
     for scores_chw, frame in zip(scores_nchw, out, strict=True):
         for top in range(0, len(frame), rows):
             band = slice(top, top + rows)
-            stretched = _between(scores_chw, row_low[band], row_way[band, None], axis=1)  # (C, rows, w)
-            logits = _between(stretched, col_low, col_way, axis=2)  # (C, rows, W)
-            logits -= logits.max(axis=0)
-            frame[band] = np.rint(255 / np.exp(logits, out=logits).sum(axis=0))
+            with np.errstate(invalid="ignore", over="ignore"):  # of scores that are not finite
+                stretched = _between(scores_chw, row_low[band], row_way[band, None], axis=1)  # (C, rows, w)
+                logits = _between(stretched, col_low, col_way, axis=2)  # (C, rows, W)
+                logits -= logits.max(axis=0)
+                total = np.exp(logits, out=logits).sum(axis=0)
+            if not np.isfinite(total).all():
+                raise BackendError(NOT_FINITE)
+            frame[band] = np.rint(255 / total)
 
 
 class LabelUpsampler:

@@ -1,7 +1,8 @@
-"""Resizing frames on the CPU, by Pillow."""
+"""Resizing frames on the CPU: by Pillow, which always averages, and by OpenCV, which never does."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -21,29 +22,29 @@ def resized(frames_nhwc: Frames, size: tuple[int, int], antialias: bool) -> Fram
         antialias: average over what a pixel covers when reducing.
 
     Returns:
-        uint8 (N, height, width, 3), new.
+        uint8 (N, height, width, 3): new, or the frames themselves where they have that size.
 
     Raises:
-        MissingDependency: Pillow is not installed.
+        MissingDependency: Pillow or OpenCV is not installed.
     """
     if frames_nhwc.shape[1:3] == size:
         return frames_nhwc
-    image = _pillow()
-    return np.stack([_resized(image, frame, size, antialias) for frame in frames_nhwc])
+    resize = _averaged if antialias else _sampled
+    return np.stack([resize(frame, size) for frame in frames_nhwc])
 
 
-def _resized(image: Any, frame_hwc: Frames, size: tuple[int, int], antialias: bool) -> Frames:
-    (height, width), (rows, columns) = frame_hwc.shape[:2], size
-    source = image.fromarray(frame_hwc)
-    if antialias:
-        return np.asarray(source.resize((columns, rows), image.Resampling.BILINEAR))
-    scale = (width / columns, 0, 0, 0, height / rows, 0)  # Pillow's resize always averages, its transform never does
-    return np.asarray(source.transform((columns, rows), image.Transform.AFFINE, scale, image.Resampling.BILINEAR))
+def _averaged(frame_hwc: Frames, size: tuple[int, int]) -> Frames:
+    image, (rows, columns) = _package("PIL.Image"), size
+    return np.asarray(image.fromarray(frame_hwc).resize((columns, rows), image.Resampling.BILINEAR))
 
 
-def _pillow() -> Any:
+def _sampled(frame_hwc: Frames, size: tuple[int, int]) -> Frames:
+    cv2, (rows, columns) = _package("cv2"), size
+    return np.asarray(cv2.resize(frame_hwc, (columns, rows), interpolation=cv2.INTER_LINEAR))
+
+
+def _package(name: str) -> Any:
     try:
-        from PIL import Image
+        return importlib.import_module(name)
     except ImportError as error:
-        raise MissingDependency("input_size on the CPU needs Pillow: pip install 'fcnrt[video]'") from error
-    return Image
+        raise MissingDependency("input_size on the CPU needs Pillow and OpenCV: pip install 'fcnrt[video]'") from error

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .backends import Backend, Options, open_backend
+from .backends import Backend, Options, open_backend, read_certificate
+from .certificate import check_loss, checked_points
 from .cuda import stream_handle
 from .device_arrays import Nv12Frame, device_frames, device_target, is_device_array
 from .errors import FcnrtError, FrameError, UsageError
@@ -24,7 +25,7 @@ from .spec import ModelSpec
 
 Array = npt.NDArray[Any]
 MAX_THREADS = 1024
-MAX_SIDE = 1 << 16  # of input_size
+MAX_SIDE = 65535  # of input_size; as many rows as a kernel is launched for
 
 
 class Segmenter:
@@ -42,13 +43,17 @@ class Segmenter:
             size: the scores are sampled at each of its pixels. Default: the network sees frames as they are.
         antialias: with `input_size`, average over what a pixel covers when reducing, as torchvision's presets do.
         graphs: on GPUs, replay the engine's work as a CUDA graph where a shape comes again.
+        require_parity: refuse a file unless benchmarks/parity.py has certified that it loses at most so many points of
+            mean IoU against its checkpoint, such as 0.1; on whichever device, and without `input_size`, that was
+            measured (default: take any file).
 
     Attributes:
         spec: what the model file says of itself.
         device: where the network runs, "cpu" or "cuda:N".
 
     Raises:
-        ModelFileError: the file is missing, damaged, foreign, of a newer format, or made for another GPU.
+        ModelFileError: the file is missing, damaged, foreign, of a newer format, or made for another GPU; or it has not
+            the certificate that `require_parity` asks for.
         MissingDependency: the package of the file's engine is not installed.
         BackendError: the engine or the device refuses.
         UsageError: an argument is wrong.
@@ -64,11 +69,14 @@ class Segmenter:
         input_size: tuple[int, int] | None = None,
         antialias: bool = True,
         graphs: bool = True,
+        require_parity: float | None = None,
     ):
         if color not in (None, "rgb", "bgr"):
             raise UsageError(f"color: expected 'rgb' or 'bgr', got {color!r}")
         if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
             raise UsageError(f"threads: expected 1 to {MAX_THREADS}, got {threads!r}")
+        if require_parity is not None:
+            _check_parity(Path(path), require_parity)
         options = Options(device, threads, color, _checked_size(input_size), antialias, graphs)
         self._hold(Path(path), options, open_backend(Path(path), options))
 
@@ -162,8 +170,8 @@ class Segmenter:
             FrameError, UsageError, BackendError: as in a call, when the turn of that frame has come.
             Any error of `frames` itself: after the frames before it were yielded.
         """
-        if depth < 1:
-            raise UsageError(f"depth: expected at least 1, got {depth}")
+        if type(depth) is not int or depth < 1:
+            raise UsageError(f"depth: expected at least 1, got {depth!r}")
         with self._exclusive():
             flying: deque[tuple[npt.NDArray[np.uint8], Callable[[], Array]]] = deque()
             source, failure = iter(frames), None
@@ -199,11 +207,18 @@ class Segmenter:
         return other
 
     def close(self) -> None:
-        """Free the engine; a second call does nothing."""
-        if not self._closed:
-            self._closed = True
-            self._backend.close()
-            del self._backend  # and with it streams, kernels, the device's context
+        """Free the engine; a second call does nothing.
+
+        A call that still runs in another thread, or a stream that has not ended, frees it at its end.
+        """
+        self._closed = True
+        if self._busy.acquire(blocking=False):
+            try:
+                backend = vars(self).pop("_backend", None)  # and with it streams, kernels, the device's context
+                if backend is not None:
+                    backend.close()
+            finally:
+                self._busy.release()
 
     def __enter__(self) -> Segmenter:
         return self
@@ -215,20 +230,33 @@ class Segmenter:
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        if self._closed:
-            raise UsageError(f"{self._path}: this Segmenter was closed; make a new one")
         if not self._busy.acquire(blocking=False):
-            raise UsageError(f"{self._path}: this Segmenter is in use by another thread; make one per thread")
+            raise UsageError(
+                f"{self._path}: this Segmenter is in use by another thread or by a stream that has not ended; "
+                "make one for each"
+            )
         try:
+            self._check_open()
             yield
         finally:
             self._busy.release()
+            if self._closed:  # meanwhile
+                self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"{self._path}: this Segmenter was closed; make a new one")
 
     @property
     def _label_dtype(self) -> type[np.uint8] | type[np.uint16]:
         return label_dtype(len(self.classes))
 
     def _label_on_device(self, frames: Any, out: Any, confidence: Any, stream: object) -> Any:
+        if self.device == "cpu":
+            raise UsageError(
+                "frames: this Segmenter runs on the cpu and takes numpy arrays, got a device array; "
+                "copy it to the host, or load the model with device='cuda'"
+            )
         handle = stream_handle(stream)
         checked = device_frames(frames, handle)
         self._check_size(checked.shape)
@@ -241,6 +269,7 @@ class Segmenter:
     def _take_off(self, frame: npt.NDArray[np.uint8]) -> Callable[[], Array]:
         """Submit a frame of a stream; the function returned waits for its labels, or raises what was wrong with it."""
         try:
+            self._check_open()
             batch = self._as_batch(frame)
             labels = np.empty(batch.shape[:3], self._label_dtype)
             wait = self._backend.submit(batch, labels)
@@ -272,9 +301,11 @@ class Segmenter:
         rows, columns = self._options.input_size or (height, width)
         least = self.spec.min_size
         if min(rows, columns) < least:
+            resized = self._options.input_size is not None
             raise FrameError(
-                f"frames: expected at least {least}x{least} ({self.spec.family} {self.spec.variant}), "
-                f"got {rows}x{columns}; pad or enlarge them"
+                f"{'input_size' if resized else 'frames'}: expected at least {least}x{least} "
+                f"({self.spec.family} {self.spec.variant}), got {rows}x{columns}; "
+                f"{'choose a larger one' if resized else 'pad or enlarge them'}"
             )
         self._backend.check_shape((batch, rows, columns))
 
@@ -288,16 +319,30 @@ def _fail(error: FcnrtError) -> Array:
     raise error
 
 
+def _check_parity(path: Path, points: Any) -> None:
+    try:
+        limit = checked_points(points)
+    except ValueError as error:
+        raise UsageError(f"require_parity: {error}") from None
+    check_loss(read_certificate(path), limit, str(path))
+
+
 def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    sides = tuple(size)
+    sides = tuple(size) if isinstance(size, (tuple, list)) else ()
     if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides):
         raise UsageError(f"input_size: expected (height, width), each 1 to {MAX_SIDE}, got {size!r}")
     return sides
 
 
 def _check_target(name: str, array: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    kind = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.shape != shape:
-        raise FrameError(f"{name}: expected a {np.dtype(dtype)} numpy array {shape}, got {kind}")
+    got = ""
+    if not isinstance(array, np.ndarray):
+        got = type(array).__name__
+    elif array.dtype != dtype or array.shape != shape:
+        got = f"{array.dtype} {array.shape}"
+    elif not array.flags.writeable:
+        got = "a read-only one"
+    if got:
+        raise FrameError(f"{name}: expected a {np.dtype(dtype)} numpy array {shape}, got {got}")

@@ -6,10 +6,11 @@ import hashlib
 import json
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from .certificate import digest
 from .device_ops import checked_records
 from .errors import ModelFileError
 from .spec import ModelSpec, check_format
@@ -51,6 +52,8 @@ class Sidecar:
         profiles: shapes that it takes.
         layers: how many layers of which type were counted, before the build and after it.
         kernels: compiled GPU kernels, see device_ops.
+        parity: the certificate as it stands there, None where there is none.
+        described: digest of everything but the certificate.
     """
 
     path: Path
@@ -66,12 +69,23 @@ class Sidecar:
     profiles: tuple[Profile, ...]
     layers: Mapping[str, Any]
     kernels: tuple[Mapping[str, Any], ...]
+    parity: Any = None
+    described: str = field(default="", compare=False)
 
     @property
     def capabilities(self) -> str:
         """The compute capabilities as people write them: "8.6, 8.9"."""
         newer = " and newer" if self.hardware_compatible else ""
         return ", ".join(f"{sm // 10}.{sm % 10}" for sm in self.sm) + newer
+
+    def subject(self) -> str:
+        """What a certificate is bound to: the sidecar, tail and kernels included, and the plan, which is looked at.
+
+        Raises:
+            ModelFileError: the plan is not the one that the sidecar was written for.
+        """
+        self.plan()
+        return self.described
 
     def plan(self) -> bytes:
         """The plan, if it is the one that the sidecar was written for; raises ModelFileError."""
@@ -81,7 +95,7 @@ class Sidecar:
             raise ModelFileError(f"{self.path}: cannot be read ({error.strerror}); {REBUILD}") from error
         if hashlib.sha256(plan).hexdigest() != self.sha256:
             raise ModelFileError(
-                f"{self.path}: not the engine that {_beside(self.path).name} describes (altered, cut short or "
+                f"{self.path}: not the engine that {sidecar_path(self.path).name} describes (altered, cut short or "
                 f"replaced); {REBUILD}"
             )
         return plan
@@ -96,26 +110,37 @@ def read_sidecar(engine: Path) -> Sidecar:
     Raises:
         ModelFileError: the sidecar is missing, damaged or of a newer format.
     """
-    path = _beside(engine)
-    if not path.is_file():
-        raise ModelFileError(f"{engine}: {path.name} is missing beside it; copy both files, or {REBUILD}")
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(facts, dict):
-            raise TypeError(f"expected an object, got {type(facts).__name__}")
-    except (OSError, TypeError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: damaged ({error}); {REBUILD}") from error
+    path, facts = sidecar_path(engine), read_facts(engine)
     check_format("format", facts.get("format"), FORMAT, str(path), REBUILD)
     try:
         return _parsed(engine, facts)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, ModelFileError):
             raise
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise ModelFileError(f"{path}: invalid ({what}); {REBUILD}") from error
 
 
-def _beside(engine: Path) -> Path:
+def read_facts(engine: Path) -> dict[str, Any]:
+    """The sidecar's JSON as it stands.
+
+    Raises:
+        ModelFileError: the sidecar is missing or damaged.
+    """
+    path = sidecar_path(engine)
+    if not path.is_file():
+        raise ModelFileError(f"{engine}: {path.name} is missing beside it; copy both files, or {REBUILD}")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(facts, dict):
+            raise TypeError(f"expected an object, got {type(facts).__name__}")
+        return facts
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: damaged ({error}); {REBUILD}") from error
+
+
+def sidecar_path(engine: Path) -> Path:
+    """`fcn8s.engine.json` beside `fcn8s.engine`."""
     return engine.with_name(engine.name + ".json")
 
 
@@ -123,7 +148,7 @@ def _parsed(path: Path, facts: Mapping[str, Any]) -> Sidecar:
     engine = _typed(dict, facts["engine"])
     return Sidecar(
         path=path,
-        spec=ModelSpec.from_facts(_typed(dict, facts["model"]), str(_beside(path))),
+        spec=ModelSpec.from_facts(_typed(dict, facts["model"]), str(sidecar_path(path))),
         sha256=_typed(str, engine["sha256"]),
         flavour=_one_of(engine["flavour"], "tensorrt", "tensorrt-rtx"),
         version=_typed(str, engine["version"]),
@@ -135,6 +160,8 @@ def _parsed(path: Path, facts: Mapping[str, Any]) -> Sidecar:
         profiles=tuple(_profile(profile) for profile in _several(engine["profiles"], "profiles")),
         layers=_typed(dict, engine["layers"]),
         kernels=checked_records(facts["kernels"]),
+        parity=facts.get("parity"),
+        described=digest({key: value for key, value in facts.items() if key != "parity"}),
     )
 
 

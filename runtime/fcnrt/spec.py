@@ -67,7 +67,8 @@ class ModelSpec:
         Raises:
             ModelFileError: there are none, one is missing or invalid, or the format is newer than this version.
         """
-        facts = {key[4:]: _json(key, value, source) for key, value in metadata.items() if key.startswith("fcn.")}
+        known = {f"fcn.{name}": name for name in ("format", *_PARSERS)}
+        facts = {known[key]: _json(key, value, source) for key, value in metadata.items() if key in known}
         if not facts:
             raise ModelFileError(
                 f"{source}: no fcn.* metadata; expected a file made by export/to_onnx.py, "

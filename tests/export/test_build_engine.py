@@ -23,6 +23,7 @@ import engine_builder
 from conftest import Export
 from engine_source import read_source
 from errors import ExportError
+from fcnrt.sidecar import read_sidecar
 from fcnrt.spec import ModelSpec
 from tiny_networks import CLASSES, NAMES, tiny
 
@@ -30,7 +31,8 @@ tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
 EXPORT = Path(build_engine.__file__).parent
 PROFILES = ("1x64x96:1x97x131:2x200x257", "1x256x256:2x360x480:4x544x960")
 SMALL = ("--sm", "89", "--profile", "1x64x64:1x65x97:1x128x128")
-RECORDS = [{"name": "upsample_argmax", "sm": 89}, {"name": "resize", "sm": 89}]
+LAUNCH = {"sm": 89, "warps": 1, "shared_bytes": 0, "tile": [1, 64], "parameters": ["*u8", "i32"], "cubin": "f0VMRg=="}
+RECORDS = [{"name": name, "variant": "u8", "entry": name, **LAUNCH} for name in ("upsample_argmax", "resize")]
 Run = Callable[..., int]
 
 
@@ -150,6 +152,17 @@ def test_sidecar_says_what_the_engine_is(model: Path, kernels_asked_for: list[An
         "options": {"workspace_mib": 512, "optimization_level": None, "tf32": False, "gpu": None},
         "tool": build_engine.TOOL,
     }
+
+
+def test_runtime_reads_what_was_written(model: Path, kernels_asked_for: list[Any]) -> None:
+    build_engine.main([str(model), *SMALL, "--profile", "2x64x64:2x71x101:3x99x130"])
+    engine = model.with_suffix(".engine")
+    sidecar = read_sidecar(engine)
+    assert sidecar.plan() == engine.read_bytes()
+    assert (sidecar.flavour, sidecar.version, sidecar.sm) == ("tensorrt-rtx", tensorrt_rtx.__version__, (89,))
+    assert (sidecar.output, sidecar.scores_type, sidecar.spec.precision) == ("scores", "fp32", "fp16")
+    assert [profile.max for profile in sidecar.profiles] == [(1, 128, 128), (3, 99, 130)]
+    assert len(sidecar.spec.classes) == CLASSES and list(sidecar.kernels) == RECORDS
 
 
 def test_report(model: Path, kernels_asked_for: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,6 +102,13 @@ def test_refusals(profile: str, fixed: Fixed, expected: str) -> None:
     assert str(refusal.value).startswith(f"profile {profile}: {expected}")
 
 
+def test_zero_is_refused_and_not_taken_for_nothing() -> None:
+    with pytest.raises(ExportError, match="expected batch of at least 1, got 0"):
+        one(low=(0, 64, 64))
+    with pytest.raises(ExportError, match="expected height of at least 1, got 0"):
+        one(high=(1, 0, 64))
+
+
 def test_two_ways_to_say_it_are_one_too_many() -> None:
     with pytest.raises(ExportError, match="--profile: expected it without"):
         chosen_profiles((USUAL,), (None, (1, 64, 64), None), FREE, 1)

@@ -79,13 +79,14 @@ class Device:
 
     def padded(self, array: Array, pitch: int, gap: int = 0) -> DeviceView:
         """Frames (N, H, W, 3) or planes (H, W) or (H, W, 2) on the device, rows `pitch` bytes apart."""
-        *outer, rows = array.shape[: 2 if array.ndim == 4 else 1]
-        row_nbytes = array[..., 0, :, :].nbytes // max(len(array), 1) if array.ndim == 4 else array[0].nbytes
-        canvas = np.full((*outer, rows + gap, pitch), 255, np.uint8)
-        canvas[..., :rows, :row_nbytes] = array.reshape(*outer, rows, row_nbytes)
+        outer = array.shape[: 2 if array.ndim == 4 else 1]
+        rows = array.reshape(*outer, -1)  # of bytes
+        canvas = np.full((*outer[:-1], outer[-1] + gap, pitch), 255, np.uint8)
+        canvas[..., : outer[-1], : rows.shape[-1]] = rows
         memory = self.gpu.uploaded(canvas)
-        inner = packed_view(0, array.shape, np.uint8, None).strides[len(canvas.strides) - 1 :]
-        return DeviceView(memory.address, array.shape, (*canvas.strides[:-1], *inner), np.dtype(np.uint8), memory)
+        packed = packed_view(0, array.shape, np.uint8, None).strides
+        strides = (*canvas.strides[:-1], *packed[len(outer) :])
+        return DeviceView(memory.address, array.shape, strides, np.dtype(np.uint8), memory)
 
     def pixels(self, work: Callable[[int, Stream], None], shape: tuple[int, ...]) -> Array:
         """What some work writes to an address on a stream."""

@@ -213,9 +213,26 @@ def test_wrong_frames(frames: np.ndarray, text: str, exported: Export, make_host
             segment(good, stream="0")
 
 
-def test_array_on_another_gpu(exported: Export, make_host: MakeHost) -> None:
+def test_arrays_on_another_gpu(exported: Export, make_host: MakeHost) -> None:
     host = make_host(devices=2)
     with host.segmenter(exported("d2l fcn32s")) as segment:
-        elsewhere = TorchLike(host.gpu, frames_of(1, 60, 70)[0], device=1)
-        with pytest.raises(fcnrt.FrameError, match="frames: expected memory of cuda:0, got memory of another"):
-            segment(elsewhere)
+        here, elsewhere = (TorchLike(host.gpu, frames_of(1, 60, 70)[0], device=device) for device in (0, 1))
+        target = TorchLike(host.gpu, np.zeros((60, 70), np.uint8), device=1)
+        for arguments in ({"frames": elsewhere}, {"frames": here, "out": target}):
+            with pytest.raises(fcnrt.FrameError, match="expected memory of cuda:0, got another device's"):
+                segment(**arguments)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_stream_that_a_target_names_is_waited_for(mode: str, exported: Export, make_host: MakeHost) -> None:
+    model, content = exported("d2l fcn32s"), frames_of(1, 60, 70)[0]
+    host = make_host(mode=mode)
+    with host.segmenter(model) as segment:
+        user, caller = ForeignStream(host.gpu), ForeignStream(host.gpu)
+        frame = TorchLike(host.gpu, content)
+        out = CupyLike(host.gpu, np.zeros((60, 70), np.uint8), stream=user.value)
+        for _ in range(4):
+            out.fill(np.full((60, 70), 9, np.uint8), user.value)  # still at work on it
+            segment(frame, out=out, stream=caller)
+            assert (out.read(caller.value) == labels_on_cpu(model, [content])[0]).mean() >= ALIKE
+            host.gpu.read(out.address, (1,), np.uint8, after=user.value)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fcnrt import host_ops, reference_ops
-from fcnrt.errors import FrameError
-from fcnrt.host_ops import LabelUpsampler, argmax_labels
+from fcnrt.errors import BackendError, FrameError
+from fcnrt.host_ops import LabelUpsampler, argmax_labels, label_confidence
 from fcnrt.reference_ops import label_dtype
 from fcnrt.spec import Tail
 
@@ -18,14 +18,14 @@ from fcnrt.spec import Tail
 ROUNDING = 1e-6
 
 
-def upsampled_labels(scores, size, tail):
+def upsampled_labels(scores, size, tail, network_size=None):
     labels = np.full((len(scores), *size), 255, label_dtype(scores.shape[1]))
-    LabelUpsampler(tail, scores.shape, size)(scores, labels)
+    LabelUpsampler(tail, scores.shape, size, network_size)(scores, labels)
     return labels
 
 
-def assert_labels_are_correct(labels, scores, tail):
-    logits = reference_ops.upsample(scores, *labels.shape[1:], tail)
+def assert_labels_are_correct(labels, scores, tail, network_size=None):
+    logits = reference_ops.upsample(scores, *labels.shape[1:], tail, network_size)
     chosen = np.take_along_axis(logits, labels[:, None].astype(np.intp), axis=1)[:, 0]
     shortfall = logits.max(axis=1) - chosen
     assert shortfall.max() <= ROUNDING * np.abs(scores).max()
@@ -247,6 +247,127 @@ def test_scores_of_another_shape_are_refused():
 def test_full_size_scores_are_refused():
     with pytest.raises(ValueError, match="their argmax"):
         LabelUpsampler(Tail("none"), (1, 8, 5, 7), (5, 7))
+
+
+# tail, samples, frame, what the network saw of it
+RESIZED = [
+    (Tail("half_pixel"), (6, 9), (31, 67), (48, 72)),
+    (Tail("half_pixel"), (7, 5), (97, 201), (53, 38)),
+    (Tail("half_pixel"), (17, 11), (5, 8), (130, 90)),
+    (Tail("align_corners"), (6, 9), (31, 67), (48, 72)),
+    (Tail("align_corners"), (4, 5), (211, 133), (30, 39)),
+    (Tail("align_corners"), (5, 1), (1, 13), (33, 1)),
+    (Tail("deconv", 8, 31), (16, 14), (53, 129), (97, 85)),
+    (Tail("deconv", 16, 27), (8, 9), (171, 40), (85, 101)),
+    (Tail("deconv", 32, 16), (3, 4), (45, 61), (96, 128)),
+    (Tail("none"), (13, 18), (40, 55), (13, 18)),
+    (Tail("none"), (23, 31), (10, 12), (23, 31)),
+    (Tail("none", 0, 3), (20, 25), (37, 61), (13, 18)),
+    (Tail("none", 0, 3), (20, 25), (1, 5), (13, 18)),
+]
+
+
+@pytest.mark.parametrize("tail, source, target, seen", RESIZED)
+@pytest.mark.parametrize("make", [noise, smooth, label_map])
+@pytest.mark.parametrize("classes", [2, 21])
+def test_labels_of_resized_frames_equal_the_reference(tail, source, target, seen, make, classes):
+    scores = make(np.random.default_rng(classes), (2, classes, *source))
+    assert_labels_are_correct(upsampled_labels(scores, target, tail, seen), scores, tail, seen)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_labels_of_resized_frames_equal_the_reference_at_any_size(seed):
+    rng = np.random.default_rng(seed)
+    source, target, seen = rng.integers(1, 12, 2), rng.integers(1, 90, 2), rng.integers(1, 90, 2)
+    stride = int(rng.integers(1, 34))
+    tail = [
+        Tail("half_pixel"),
+        Tail("align_corners"),
+        Tail("deconv", stride, int(rng.integers(0, 2 * stride))),
+        Tail("none", 0, int(rng.integers(0, 5))),
+    ][seed % 4]
+    if tail.kind == "none":
+        source = seen + 2 * tail.offset
+    scores = noise(rng, (1, 5, *source))
+    assert_labels_are_correct(
+        upsampled_labels(scores, tuple(target), tail, tuple(seen)), scores, tail, tuple(int(side) for side in seen)
+    )
+
+
+@pytest.mark.parametrize("tail, source, target", GEOMETRIES)
+def test_a_network_that_saw_the_frame_itself_changes_nothing(tail, source, target):
+    scores = noise(np.random.default_rng(0), (1, 5, *source))
+    np.testing.assert_array_equal(
+        upsampled_labels(scores, target, tail, target), upsampled_labels(scores, target, tail)
+    )
+
+
+def confidence_of(scores, size, tail, network_size=None):
+    confidence = np.full((len(scores), *size), 99, np.uint8)
+    label_confidence(scores, tail, network_size or size, confidence)
+    return confidence
+
+
+def assert_confidence_is_correct(confidence, scores, tail, network_size=None):
+    """The definition, rounded; hardly more."""
+    logits = reference_ops.upsample(scores, *confidence.shape[1:], tail, network_size)
+    assert np.abs(confidence - 255 * reference_ops.softmax(logits).max(axis=1)).max() <= 0.51
+
+
+@pytest.mark.parametrize("tail, source, target, seen", [*((*geometry, None) for geometry in GEOMETRIES), *RESIZED])
+@pytest.mark.parametrize("classes", [2, 21])
+def test_confidence_equals_the_reference(tail, source, target, seen, classes):
+    scores = 4 * noise(np.random.default_rng(classes), (2, classes, *source))
+    assert_confidence_is_correct(confidence_of(scores, target, tail, seen), scores, tail, seen)
+
+
+@pytest.mark.parametrize("offset", [0, 2])
+def test_confidence_of_full_size_scores(offset):
+    scores = noise(np.random.default_rng(0), (2, 7, 11, 13))
+    size = 11 - 2 * offset, 13 - 2 * offset
+    assert_confidence_is_correct(confidence_of(scores, size, Tail("none", 0, offset)), scores, Tail("none", 0, offset))
+
+
+@pytest.mark.parametrize("classes", [1, 150, 300])
+def test_confidence_of_any_number_of_classes(classes):
+    scores = 3 * noise(np.random.default_rng(classes), (1, classes, 5, 7))
+    confidence = confidence_of(scores, (39, 57), Tail("half_pixel"))
+    assert_confidence_is_correct(confidence, scores, Tail("half_pixel"))
+    assert classes > 1 or (confidence == 255).all()
+
+
+def test_confidence_of_large_and_of_equal_scores():
+    scores = np.full((1, 4, 2, 2), 3e4, np.float32)
+    assert (confidence_of(scores, (9, 9), Tail("half_pixel")) == 64).all()
+    scores[:, 2] += 1e4
+    assert (confidence_of(scores, (9, 9), Tail("half_pixel")) == 255).all()
+
+
+@pytest.mark.parametrize("chunk", [1, 300, 5000])
+def test_confidence_does_not_depend_on_the_chunks(monkeypatch, chunk):
+    scores = noise(np.random.default_rng(4), (2, 21, 9, 11))
+    expected = confidence_of(scores, (70, 85), Tail("half_pixel"))
+    monkeypatch.setattr(host_ops, "_SOFTMAX_CHUNK", chunk)
+    np.testing.assert_array_equal(confidence_of(scores, (70, 85), Tail("half_pixel")), expected)
+
+
+def test_confidence_is_written_in_place_and_leaves_the_scores_alone():
+    scores = smooth(np.random.default_rng(6), (1, 8, 5, 7))
+    before, canvas = scores.copy(), np.full((1, 45, 70), 99, np.uint8)
+    label_confidence(scores, Tail("half_pixel"), (40, 56), canvas[:, 2:42, 58:2:-1])
+    np.testing.assert_array_equal(canvas[:, 2:42, 58:2:-1], confidence_of(scores, (40, 56), Tail("half_pixel")))
+    np.testing.assert_array_equal(scores, before)
+    canvas[:, 2:42, 3:59] = 99
+    assert (canvas == 99).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("tail", [Tail("half_pixel"), Tail("none")])
+def test_confidence_of_scores_that_are_not_finite_is_refused(bad, tail):
+    scores = noise(np.random.default_rng(0), (2, 5, 9, 11))
+    scores[1, 3, 4:, 5:] = bad
+    with pytest.raises(BackendError, match="scores are not finite"):
+        confidence_of(scores, (9, 11) if tail.kind == "none" else (27, 40), tail)
 
 
 @pytest.mark.parametrize("make", [noise, label_map])

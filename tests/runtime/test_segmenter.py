@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,9 +22,13 @@ from conftest import Export, plain_session
 from fcnrt import reference_ops
 from fcnrt.backends import ort_cuda
 from fcnrt.backends.ort_cuda import why_not_cuda
+from fcnrt.resizing import resized
 from simulated import simulated_cuda
+from simulated.foreign import CupyLike, PyavLike, PycudaLike, TorchLike
 from tiny_networks import CLASSES, NAMES, many_classes
 from verify import textured_frames
+
+IN_USE = "this Segmenter is in use by another thread or by a stream that has not ended; make one for each"
 
 
 def frames_of(batch: int, height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -152,14 +158,21 @@ def test_fixed_dimensions_are_named(exported: Export) -> None:
             segment(frames_of(1, 71, 46)[0])
 
 
-def test_more_than_256_classes(tmp_path: Path) -> None:
-    torch.save(many_classes().state_dict(), tmp_path / "net.pth")
-    assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
+@pytest.fixture(scope="module")
+def wide_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 300 classes."""
+    folder = tmp_path_factory.mktemp("wide")
+    torch.save(many_classes().state_dict(), folder / "net.pth")
+    assert to_onnx.main([str(folder / "net.pth")]) == 0
+    return folder / "net.onnx"
+
+
+def test_more_than_256_classes(wide_model: Path) -> None:
     frame = frames_of(1, 33, 46)
-    with fcnrt.Segmenter(tmp_path / "net.onnx") as segment:
+    with fcnrt.Segmenter(wide_model) as segment:
         labels = segment(frame)
         assert labels.dtype == np.uint16 and segment.palette.shape == (300, 3)
-    assert (labels == graph_labels(tmp_path / "net.onnx", frame)).mean() >= 0.999
+    assert (labels == graph_labels(wide_model, frame)).mean() >= 0.999
 
 
 def test_stream_keeps_order_and_sizes(segment: fcnrt.Segmenter) -> None:
@@ -214,7 +227,7 @@ def test_source_error_passes_through_the_stream(segment: fcnrt.Segmenter) -> Non
 def test_second_thread_is_refused(segment: fcnrt.Segmenter) -> None:
     segment._busy.acquire()  # as if another thread were in a call
     try:
-        with pytest.raises(fcnrt.UsageError, match="in use by another thread; make one per thread"):
+        with pytest.raises(fcnrt.UsageError, match=IN_USE):
             segment(frames_of(1, 24, 24)[0])
     finally:
         segment._busy.release()
@@ -405,3 +418,401 @@ def test_truncated_model(share: float, model: Path, tmp_path: Path) -> None:
     with pytest.raises((fcnrt.ModelFileError, fcnrt.BackendError)) as caught:
         fcnrt.Segmenter(tmp_path / "cut.onnx")
     assert "\n" not in str(caught.value)
+
+
+TAILS = {
+    "half_pixel": "torchvision fcn",
+    "align_corners": "tramac fcn8s",
+    "deconv": "caffe fcn8s",
+    "none": "pochih fcns",
+}
+SEEN, SIZES = (64, 96), [(70, 101), (128, 64), (33, 40)]
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("kind", TAILS)
+def test_input_size_labels_every_pixel_of_the_frame(kind: str, antialias: bool, exported: Export) -> None:
+    """Defined by reference_ops: resize, the network, and its scores sampled at the frame's own pixels."""
+    path = exported(TAILS[kind])
+    with (
+        fcnrt.Segmenter(path, device="cpu") as plain,
+        fcnrt.Segmenter(path, device="cpu", input_size=SEEN, antialias=antialias) as segment,
+    ):
+        assert segment.spec.tail.kind == kind
+        for height, width in SIZES:
+            frames = frames_of(2, height, width, seed=width)
+            seen = resized(frames, SEEN, antialias)
+            np.testing.assert_array_equal(segment.scores(frames), plain.scores(seen))
+            labels = segment(frames)
+            assert labels.shape == (2, height, width) and labels.dtype == np.uint8
+            assert (labels == reference_labels(plain, seen, (height, width))).mean() >= 0.9999
+            defined = reference_labels(plain, reference_ops.resize(frames, SEEN, antialias), (height, width))
+            assert (labels == defined).mean() >= 0.95  # Pillow's frames are a level off here and there
+            assert (segment(frames[0]) == labels[0]).mean() >= 0.999
+
+
+def reference_labels(plain: fcnrt.Segmenter, seen: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels of frames that were resized to `seen` before, by the definition."""
+    logits = reference_ops.upsample(plain.scores(seen), *size, plain.spec.tail, seen.shape[1:3])
+    return reference_ops.argmax(logits)
+
+
+def test_antialias_is_a_choice(model: Path) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (150, 170, 3), np.uint8)
+    with (
+        fcnrt.Segmenter(model, device="cpu", input_size=(40, 50)) as smooth,
+        fcnrt.Segmenter(model, device="cpu", input_size=(40, 50), antialias=False) as rough,
+    ):
+        assert np.abs(smooth.scores(frame) - rough.scores(frame)).max() > 0.1
+
+
+def test_frames_of_the_input_size_are_not_touched(model: Path) -> None:
+    frame = frames_of(1, 40, 50)[0]
+    with (
+        fcnrt.Segmenter(model, device="cpu") as plain,
+        fcnrt.Segmenter(model, device="cpu", input_size=(40, 50)) as segment,
+    ):
+        np.testing.assert_array_equal(segment.scores(frame), plain.scores(frame))
+        np.testing.assert_array_equal(segment(frame), plain(frame))
+
+
+def test_input_size_with_the_other_order_of_channels(model: Path) -> None:
+    frame = frames_of(1, 60, 75)[0]
+    with (
+        fcnrt.Segmenter(model, device="cpu", input_size=[40, 50]) as of_rgb,  # type: ignore[arg-type]
+        fcnrt.Segmenter(model, device="cpu", input_size=(40, 50), color="bgr") as of_bgr,
+    ):
+        assert (of_bgr(frame[..., ::-1]) == of_rgb(frame)).mean() >= 0.999
+
+
+def test_input_size_is_what_minimum_and_fixed_sizes_mean(exported: Export) -> None:
+    path = exported("tramac fcn16s", "--batch", "2", "--height", "71", "--width", "46")
+    with fcnrt.Segmenter(path, device="cpu", input_size=(71, 46)) as segment:
+        assert segment(frames_of(2, 20, 90)).shape == (2, 20, 90)
+    with (
+        fcnrt.Segmenter(path, device="cpu", input_size=(71, 48)) as segment,
+        pytest.raises(fcnrt.FrameError, match="expected width 46"),
+    ):
+        segment(frames_of(2, 71, 46))
+    with (
+        fcnrt.Segmenter(exported("tramac fcn8s"), device="cpu", input_size=(31, 64)) as segment,
+        pytest.raises(fcnrt.FrameError, match=r"^input_size: expected at least 32x32 \(tramac fcn8s\), got 31x64; "),
+    ):
+        segment(frames_of(1, 80, 80))
+
+
+@pytest.mark.parametrize("size", [512, 5.0, "ab", (5,), (5, 6, 7), (0, 5), (5, -1), (5.0, 6), (1 << 17, 5), (True, 5),
+                                  (None, 5), {}, object])  # fmt: skip
+def test_wrong_input_sizes(size: object, model: Path) -> None:
+    text = f"input_size: expected (height, width), each 1 to 65535, got {size!r}"
+    with pytest.raises(fcnrt.UsageError, match=f"^{re.escape(text)}"):
+        fcnrt.Segmenter(model, input_size=size)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [None, (64, 96)])
+@pytest.mark.parametrize("kind", TAILS)
+def test_confidence_is_the_largest_probability(kind: str, size: tuple[int, int] | None, exported: Export) -> None:
+    frames = frames_of(2, 75, 58)
+    with fcnrt.Segmenter(exported(TAILS[kind]), device="cpu", input_size=size) as segment:
+        confidence = np.full((2, 75, 58), 99, np.uint8)
+        labels = segment(frames, confidence=confidence)
+        logits = reference_ops.upsample(segment.scores(frames), 75, 58, segment.spec.tail, size)
+        expected = 255 * reference_ops.softmax(logits).max(axis=1)
+        assert np.abs(confidence - expected).max() <= 1
+        assert np.ptp(confidence) > 20
+        np.testing.assert_array_equal(labels, segment(frames))
+        single = np.zeros((75, 58), np.uint8)
+        segment(frames[1], confidence=single)
+        assert np.abs(single - expected[1]).max() <= 2  # another batch's scores
+
+
+def test_labels_are_written_to_out(segment: fcnrt.Segmenter) -> None:
+    frames = frames_of(2, 45, 38)
+    expected = segment(frames)
+    batch, single = np.full((2, 45, 38), 99, np.uint8), np.full((45, 38), 99, np.uint8)
+    assert segment(frames, out=batch) is batch
+    assert segment(frames[1], out=single) is single
+    np.testing.assert_array_equal(batch, expected)
+    assert (single == expected[1]).mean() >= 0.999
+
+
+def test_out_and_confidence_may_be_parts_of_something_larger(segment: fcnrt.Segmenter) -> None:
+    frame = frames_of(1, 45, 38)[0]
+    canvas = np.full((50, 80, 2), 99, np.uint8)
+    out, confidence = canvas[3:48, ::2, 0][:, :38], canvas[48:3:-1, 40:78, 1]
+    plain = np.empty((45, 38), np.uint8)
+    expected = segment(frame, confidence=plain)
+    assert segment(frame, out=out, confidence=confidence) is out
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(confidence, plain)
+    out[:], confidence[:] = 99, 99
+    assert (canvas == 99).all()
+
+
+def test_out_of_more_than_256_classes(wide_model: Path) -> None:
+    frame = frames_of(1, 33, 46)[0]
+    with fcnrt.Segmenter(wide_model, device="cpu") as segment:
+        out, confidence = np.zeros((33, 46), np.uint16), np.zeros((33, 46), np.uint8)
+        segment(frame, out=out, confidence=confidence)
+        np.testing.assert_array_equal(out, segment(frame))
+        assert out.min() >= 280 and confidence.min() > 0
+        with pytest.raises(fcnrt.FrameError, match=r"out: expected a uint16 numpy array .* got uint8 "):
+            segment(frame, out=confidence)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+WRONG_TARGETS = [
+    (np.zeros((40, 30), np.uint16), "got uint16 (40, 30)"),
+    (np.zeros((40, 30), np.int8), "got int8 (40, 30)"),
+    (np.zeros((40, 30), bool), "got bool (40, 30)"),
+    (np.zeros((30, 40), np.uint8), "got uint8 (30, 40)"),
+    (np.zeros((1, 40, 30), np.uint8), "got uint8 (1, 40, 30)"),
+    (np.zeros((40, 30, 1), np.uint8), "got uint8 (40, 30, 1)"),
+    (np.zeros((40, 30), np.uint8).tolist(), "got list"),
+    (torch.zeros(40, 30, dtype=torch.uint8), "got Tensor"),
+    (bytearray(1200), "got bytearray"),
+    (True, "got bool"),
+    (read_only(np.zeros((40, 30), np.uint8)), "got a read-only one"),
+]
+
+
+@pytest.mark.parametrize("name", ["out", "confidence"])
+@pytest.mark.parametrize("array, text", WRONG_TARGETS)
+def test_targets_that_do_not_fit(name: str, array: object, text: str, segment: fcnrt.Segmenter) -> None:
+    text = f"{name}: expected a uint8 numpy array (40, 30), {text}"
+    with pytest.raises(fcnrt.FrameError, match=f"^{re.escape(text)}$"):
+        segment(frames_of(1, 40, 30)[0], **{name: array})
+    with pytest.raises(fcnrt.FrameError, match=rf"^{name}: expected a uint8 numpy array \(1, 40, 30\), got "):
+        segment(frames_of(1, 40, 30), **{name: np.zeros((40, 30), np.uint8)})
+
+
+def test_confidence_of_scores_that_are_not_finite(exported: Export, tmp_path: Path) -> None:
+    """A class of minus infinity loses everywhere; what the winner's probability is, its neighbours cannot tell."""
+
+    def spoil(model: onnx.ModelProto) -> None:
+        weights = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("classifier.4.bias"))
+        values = onnx.numpy_helper.to_array(weights).copy()
+        values[2] = -np.inf
+        weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+
+    path = spoiled(exported("torchvision fcn"), tmp_path, spoil)
+    with fcnrt.Segmenter(path, device="cpu") as segment, pytest.raises(fcnrt.BackendError, match="are not finite"):
+        segment(frames_of(1, 40, 50), confidence=np.zeros((1, 40, 50), np.uint8))
+
+
+def test_clone_shares_the_engine_and_nothing_else(model: Path) -> None:
+    with fcnrt.Segmenter(model, device="cpu", input_size=(40, 50), color="bgr") as segment:
+        clone = segment.clone()
+        assert clone._backend._session is segment._backend._session  # type: ignore[attr-defined]
+        assert (clone.spec, clone.device, clone.classes) == (segment.spec, segment.device, segment.classes)
+        frames = frames_of(2, 66, 55)
+        first, second = segment.scores(frames[0]), clone.scores(frames[1])
+        np.testing.assert_array_equal(clone.scores(frames[0]), first)
+        np.testing.assert_array_equal(segment.scores(frames[1]), second)
+        results = segment.stream([frames[0]] * 3)
+        next(results)
+        assert clone(frames[1]).shape == (66, 55)  # while the original is in use
+        results.close()
+        clone.close()
+        assert segment(frames[0]).shape == (66, 55)
+
+
+def test_clones_in_threads_do_not_mix(segment: fcnrt.Segmenter) -> None:
+    frames = [frames_of(1, 30, 40, seed=index)[0] for index in range(4)]
+    expected = [segment(frame) for frame in frames]
+    clones = [segment.clone() for _ in frames]
+    wrong: list[object] = []
+
+    def work(index: int) -> None:
+        with clones[index] as own:
+            try:
+                wrong.extend(index for _ in range(20) if not np.array_equal(own(frames[index]), expected[index]))
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_clone_outlives_the_original(model: Path) -> None:
+    frame = frames_of(1, 30, 40)[0]
+    with fcnrt.Segmenter(model, device="cpu") as segment:
+        expected = segment(frame)
+        clone = segment.clone()
+    with clone:
+        np.testing.assert_array_equal(clone(frame), expected)
+        second = clone.clone()
+    np.testing.assert_array_equal(next(second.stream([frame]))[1], expected)
+    second.close()
+    with pytest.raises(fcnrt.UsageError, match="this Segmenter was closed"):
+        clone.clone()
+
+
+def test_a_stream_keeps_the_segmenter_to_itself(segment: fcnrt.Segmenter) -> None:
+    frame = frames_of(1, 24, 24)[0]
+    results = segment.stream([frame] * 4)
+    assert segment(frame).shape == (24, 24)  # it has not begun
+    next(results)
+    uses = [
+        lambda: segment(frame),
+        lambda: segment.scores(frame),
+        segment.clone,
+        lambda: next(segment.stream([frame])),
+    ]
+    for use in uses:
+        with pytest.raises(fcnrt.UsageError, match=IN_USE):
+            use()
+    assert len(list(results)) == 3
+    for use in uses:
+        use()
+
+
+def test_a_thread_is_refused_during_a_stream(segment: fcnrt.Segmenter) -> None:
+    frame, errors = frames_of(1, 24, 24)[0], []
+
+    def work() -> None:
+        try:
+            segment(frame)
+        except fcnrt.UsageError as error:
+            errors.append(str(error))
+
+    results = segment.stream([frame] * 4)
+    next(results)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert len(errors) == 1 and IN_USE in errors[0]
+    assert len(list(results)) == 3
+
+
+def test_a_stream_that_is_forgotten_ends(segment: fcnrt.Segmenter) -> None:
+    frame = frames_of(1, 24, 24)[0]
+    for _ in segment.stream([frame] * 10, depth=4):
+        break
+    assert segment(frame).shape == (24, 24)
+    results = segment.stream([frame] * 10)
+    next(results)
+    del results
+    assert segment(frame).shape == (24, 24)
+
+
+class Unplugged(BaseException):
+    """As KeyboardInterrupt: nothing waits for frames in flight to be yielded."""
+
+
+@pytest.mark.parametrize("error, first", [(OSError("unplugged"), 2), (Unplugged(), 0)])
+def test_errors_come_in_the_order_of_the_frames(error: BaseException, first: int, segment: fcnrt.Segmenter) -> None:
+    good = frames_of(1, 24, 24)[0]
+
+    def source() -> Iterator[np.ndarray]:
+        yield good
+        yield good
+        raise error
+
+    labelled = 0
+    with pytest.raises(type(error)):
+        for _ in segment.stream(source(), depth=9):
+            labelled += 1
+    assert labelled == first
+    assert segment(good).shape == (24, 24)
+
+
+def test_a_bad_frame_comes_before_the_sources_error(segment: fcnrt.Segmenter) -> None:
+    def source() -> Iterator[np.ndarray]:
+        yield frames_of(1, 24, 24)[0]
+        yield np.zeros((5, 5), np.uint8)
+        raise OSError("unplugged")
+
+    results = segment.stream(source(), depth=9)
+    next(results)
+    with pytest.raises(fcnrt.FrameError, match=r"got \(5, 5\)"):
+        next(results)
+    assert list(results) == []
+
+
+def test_stream_of_batches_and_single_frames(model: Path) -> None:
+    frames = [frames_of(2, 24, 31), frames_of(1, 40, 24)[0], frames_of(1, 24, 31)]
+    with fcnrt.Segmenter(model, device="cpu", input_size=(40, 50)) as segment, segment.clone() as other:
+        for frame, labels in segment.stream(frames, depth=2):
+            assert labels.shape == frame.shape[:-1]
+            np.testing.assert_array_equal(labels, other(frame))
+
+
+@pytest.mark.parametrize("depth", [0, -3, "3", 1.5, None])
+def test_wrong_depths(depth: object, segment: fcnrt.Segmenter) -> None:
+    with pytest.raises(fcnrt.UsageError, match=re.escape(f"depth: expected at least 1, got {depth!r}")):
+        next(segment.stream([], depth))  # type: ignore[arg-type]
+    assert segment(frames_of(1, 24, 24)[0]).shape == (24, 24)
+
+
+def test_closing_during_a_stream_lets_what_flies_land(model: Path) -> None:
+    frame = frames_of(1, 24, 24)[0]
+    with fcnrt.Segmenter(model, device="cpu") as other:
+        expected = other(frame)
+    segment = fcnrt.Segmenter(model, device="cpu")
+    results = segment.stream([frame] * 9, depth=3)
+    next(results)
+    segment.close()
+    for _ in range(2):
+        np.testing.assert_array_equal(next(results)[1], expected)
+    for use in (lambda: next(results), lambda: segment(frame), segment.clone):
+        with pytest.raises(fcnrt.UsageError, match="this Segmenter was closed; make a new one"):
+            use()
+    segment.close()
+
+
+def test_leaving_a_segmenter_with_an_unfinished_stream(model: Path) -> None:
+    with fcnrt.Segmenter(model, device="cpu") as segment:
+        engine = weakref.ref(segment._backend)
+        results = segment.stream([frames_of(1, 24, 24)[0]] * 9)
+        next(results)
+    results.close()
+    assert engine() is None
+
+
+def test_closing_in_another_thread_waits_for_nobody_and_frees_at_the_end(model: Path) -> None:
+    segment = fcnrt.Segmenter(model, device="cpu")
+    begun, closed = threading.Event(), threading.Event()
+    label = segment._backend.label
+
+    def slow(*arguments: object) -> None:
+        begun.set()
+        assert closed.wait(10)
+        label(*arguments)  # type: ignore[arg-type]
+
+    segment._backend.label = slow  # type: ignore[method-assign, assignment]
+    thread = threading.Thread(target=lambda: (begun.wait(10), segment.close(), closed.set()))
+    thread.start()
+    assert segment(frames_of(1, 24, 24)[0]).shape == (24, 24)
+    thread.join()
+    assert not hasattr(segment, "_backend")
+    with pytest.raises(fcnrt.UsageError, match="this Segmenter was closed"):
+        segment(frames_of(1, 24, 24)[0])
+
+
+@pytest.mark.parametrize("kind", [TorchLike, CupyLike, PycudaLike, PyavLike])
+def test_device_arrays_are_not_for_a_segmenter_on_the_cpu(
+    kind: Any, segment: fcnrt.Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = r"^frames: this Segmenter runs on the cpu and takes numpy arrays, got a device array; .*device='cuda'$"
+    with simulated_cuda(monkeypatch) as gpu:
+        batch, single = kind(gpu, frames_of(2, 24, 31)), kind(gpu, frames_of(1, 24, 31)[0])
+        luma, chroma = kind(gpu, np.zeros((24, 31), np.uint8)), kind(gpu, np.zeros((12, 16, 2), np.uint8))
+        for frames in (batch, single, fcnrt.Nv12Frame(luma, chroma)):
+            with pytest.raises(fcnrt.UsageError, match=text):
+                segment(frames)
+            with pytest.raises(fcnrt.UsageError, match=text):
+                segment(frames, out=np.zeros((24, 31), np.uint8), stream=7)
+        with pytest.raises(fcnrt.FrameError, match=f"^out: expected a uint8 numpy array .* got {kind.__name__}"):
+            segment(frames_of(1, 24, 31)[0], out=luma)
+        for use in (segment.scores, lambda frames: next(segment.stream([frames]))):
+            with pytest.raises(fcnrt.FrameError, match=f"expected a uint8 numpy array, got {kind.__name__}"):
+                use(single)

@@ -42,7 +42,10 @@ class GraphCalls(DriverBase):
         if capture.mode != RELAXED and not capture.is_of_this_thread():
             raise Refused("STREAM_CAPTURE_WRONG_THREAD")
         self.machine.captures.remove(capture)
-        return self.real.CUgraph(self.machine.handles.lend(Graph(origin, capture.end())))
+        nodes = capture.end()
+        if status := self.machine.injected("cuStreamEndCapture"):
+            raise Refused(status)
+        return self.real.CUgraph(self.machine.handles.lend(Graph(origin, nodes)))
 
     @driver_call(1)
     def cuStreamIsCapturing(self, stream: Any) -> Any:

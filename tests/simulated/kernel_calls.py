@@ -9,6 +9,7 @@ from typing import Any
 
 from .driver_calls import DriverBase, driver_call, number
 from .kernels import Kernel, Module
+from .memory import Use
 from .misuse import Misuse, Refused
 from .streams import Work
 
@@ -73,6 +74,11 @@ class KernelCalls(DriverBase):
         run = functools.partial(self._execute, number(function), found, tuple(grid), arguments)
         target = self.machine.stream(number(stream), self.machine.current_device())
         self.machine.submit(target, Work(found.kernel.name, run, pointers))
+
+    def _reach(self, pointer: int, kernel: Kernel) -> Use:
+        """What a kernel may use by a pointer: nobody knows, so everything behind it."""
+        allocation = self.machine.memory.checked(pointer, 1, kernel.name)
+        return pointer, allocation.address + allocation.nbytes - pointer
 
     def _execute(self, handle: int, function: Function, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
         if self.machine.handles.live.get(handle) is not function:

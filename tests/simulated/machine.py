@@ -85,8 +85,6 @@ class SimulatedCuda:
         self._thread = threading.local()
         self.driver: Any = None  # what stands for cuda.bindings.driver
 
-    # What tests break
-
     def fail(self, function: str, status: str = "UNKNOWN", after: int = 0, times: int = 1) -> None:
         """Let a driver function answer with a status, after so many more calls that work, so many times."""
         self._failures[function] = _Failure(status, after, times)
@@ -94,8 +92,6 @@ class SimulatedCuda:
     def break_at_launch(self, number: int, status: str = "ILLEGAL_ADDRESS") -> None:
         """Break the context for good when the launch of this number, from 1 on, executes."""
         self._break_in, self._break_with = number, status
-
-    # What tests ask
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[Counter[str]]:
@@ -148,8 +144,6 @@ class SimulatedCuda:
         lent = [type(thing).__name__ for thing in borrowed]
         contexts = [f"context of device {device}" for device, count in enumerate(self.retained) if count]
         return memory + lent + contexts
-
-    # What drivers and engines do
 
     def allocate(self, nbytes: int, kind: str, device: int, owner: str) -> Allocation:
         """Memory within the capacity; out of it, the driver's status."""
@@ -248,8 +242,6 @@ class SimulatedCuda:
             capture.spoiled = True
         if captures:
             raise Refused(status)
-
-    # Contexts of the calling thread
 
     @property
     def contexts(self) -> list[int | None]:

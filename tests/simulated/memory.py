@@ -31,9 +31,11 @@ from .misuse import Misuse
 if TYPE_CHECKING:
     from .streams import Operation
 
+Use = tuple[int, int]  # address and bytes
+
 ALIGNMENT = 256  # of every allocation, and no more than that
 POISON = 0xA5  # what uninitialised memory holds
-_ARENA_BYTES = 1 << 40  # of address space; pages exist once they are touched
+_ARENA_BYTES = 1 << 36  # of address space; pages exist once they are touched
 _PAGE = 4096
 _PROT_NONE, _PROT_READ_WRITE, _MAP_SHARED, _MADV_REMOVE = 0, 3, 1, 9
 
@@ -63,8 +65,13 @@ class Allocation:
     kind: str  # "device" or "pinned"
     device: int
     owner: str  # "runtime", or "test" for what belongs to the caller of the code under test
-    pending: int = 0  # operations queued on it
+    pending: list[Use] = field(default_factory=list)  # what queued operations use of it
     accesses: list[Access] = field(default_factory=list)
+
+    def is_idle(self, use: Use) -> bool:
+        """Whether no queued operation uses any of these bytes."""
+        start, end = use[0], use[0] + use[1]
+        return all(end <= other or other + nbytes <= start for other, nbytes in self.pending)
 
     def note(self, access: Access) -> None:
         """Hold an access against those before it; keep what later ones must be held against."""

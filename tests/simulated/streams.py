@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .memory import POISON, Allocation, Memory
+from .memory import POISON, Allocation, Memory, Use
 from .misuse import Misuse
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Work:
 
     name: str
     run: Callable[[], None]
-    uses: tuple[tuple[int, int], ...] = ()
+    uses: tuple[Use, ...] = ()
     source: bool = False
     target: bool = False
 
@@ -96,6 +96,7 @@ class Scheduler:
         self.mode = mode
         self.broken = False  # once the context is, what is queued never executes
         self.known: dict[object, int] = {}  # the host's clock: what it has waited for
+        self._queued: dict[object, int] = {}  # the clock of all that was ever queued
         self._memory = memory
         self._random = random.Random(seed)
         self._diligence = self._random.choice((0.1, 0.4, 0.7))  # of the simulated device in random mode
@@ -106,9 +107,10 @@ class Scheduler:
         operation = Operation(work, lane, after, self.known)
         operation.held = [self._memory.checked(*use, work.name) for use in work.uses]
         self._watch_pinned(operation)
-        for allocation in operation.held:
-            allocation.pending += 1
+        for allocation, use in zip(operation.held, work.uses, strict=True):
+            allocation.pending.append(use)
         self._pending[operation] = None
+        merge(self._queued, operation.clock)
         if self.mode == "eager":
             self.require([operation])
         return operation
@@ -135,7 +137,8 @@ class Scheduler:
 
     def wait_for_all(self) -> None:
         """Let the host wait for everything that is queued."""
-        self.wait(list(self._pending))
+        self.require(list(self._pending))
+        merge(self.known, self._queued)
 
     def tick(self) -> None:
         """In random mode, execute some of what is ready."""
@@ -146,8 +149,8 @@ class Scheduler:
     def _execute(self, operation: Operation) -> None:
         operation.done, operation.after = True, ()
         del self._pending[operation]
-        for allocation in operation.held:
-            allocation.pending -= 1
+        for allocation, use in zip(operation.held, operation.work.uses, strict=True):
+            allocation.pending.remove(use)
         operation.held = []
         if self.broken:
             return
@@ -160,9 +163,9 @@ class Scheduler:
 
     def _watch_pinned(self, operation: Operation) -> None:
         work = operation.work
-        if work.source and not operation.held[0].pending:
+        if work.source and operation.held[0].is_idle(work.uses[0]):
             operation.checksum = self._checksum(work)
-        if work.target and not operation.held[-1].pending:
+        if work.target and operation.held[-1].is_idle(work.uses[-1]):
             address, nbytes = work.uses[-1]
             self._memory.unnoted(address, (nbytes,), "u1")[:] = POISON
 

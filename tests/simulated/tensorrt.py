@@ -11,7 +11,7 @@ good as long as its context lives and is not given another shape.
 Differences of generation, by the attributes of the bindings of 8.6.1, 10.16.1, 11.4.0 and RTX 1.7.1: 8.6 has
 create_execution_context_without_device_memory, device_memory_size and the attribute device_memory; 10 adds allocation
 strategies, device_memory_size_v2 and set_device_memory; 11 and RTX drop the first two; RTX alone tells whether a
-context can be captured.
+context can be captured. Before 10, contexts share a profile only if the plan was built for that.
 
 Not proved: TensorRT's numerics, its need of memory, its real conditions for capture, and what else makes it refuse.
 """
@@ -54,6 +54,7 @@ class Plan:
     scores: str
     hardware_compatible: bool
     version_compatible: bool
+    profile_sharing: bool
     activation_nbytes: int
     model: bytes
 
@@ -106,11 +107,12 @@ class SimulatedTensorRT:
         model = onnx.load(onnx_file)
         facts = {entry.key[4:]: json.loads(entry.value) for entry in model.metadata_props if entry.key[:4] == "fcn."}
         inside = cut_at_scores(model) if output == "scores" else model.SerializeToString()
-        defaults = {"hardware_compatible": False, "version_compatible": False, "activation_nbytes": 1 << 16}
+        defaults = {"hardware_compatible": False, "version_compatible": False}
+        inner = {"profile_sharing": True, "activation_nbytes": 1 << 16}  # of the plan alone
         target = {"flavour": self.flavour, "version": self.version, "sm": [self.gpu.sm]}
         shape = {"profiles": profiles, "output": output, "scores": scores}
-        plan = Plan(**{**target, **shape, **defaults, **other}, model=inside)
-        engine = {key: value for key, value in asdict(plan).items() if key not in ("model", "activation_nbytes")}
+        plan = Plan(**{**target, **shape, **defaults, **inner, **other}, model=inside)
+        engine = {key: value for key, value in asdict(plan).items() if key not in ("model", *inner)}
         named = [dict(zip(("min", "opt", "max"), map(list, profile), strict=True)) for profile in profiles]
         wanted = {"onnx_sha256": "", "options": {}, "tool": "a test", **engine, "profiles": named, **(sidecar or {})}
         layers = {"network": {}, "engine": None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,14 @@ class Runtime:
 
 
 class ICudaEngine:
-    """What all generations have; contexts keep their engine, and an engine its runtime, as the bindings do."""
+    """What all generations have; contexts keep their engine alive, as the bindings do."""
+
+    _profiles_may_be_exclusive = False
 
     def __init__(self, runtime: Runtime, plan: Plan, device: int):
         self._trt, self._logger, self._plan, self._device = runtime._trt, runtime.logger, plan, device
         self._weights = EngineMemory(self._trt.gpu, max(1, len(plan.model)), device)
+        self._contexts: weakref.WeakSet[IExecutionContext] = weakref.WeakSet()
         self._network = CpuNetwork(plan.model)
 
     @property
@@ -122,6 +126,11 @@ class ICudaEngine:
     def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Dims]:
         return [Dims((*shape, 3)) for shape in self._plan.profiles[profile_index]]
 
+    def _is_taken(self, profile: int) -> bool:
+        """Whether another context has a profile to itself."""
+        exclusive = self._profiles_may_be_exclusive and not self._plan.profile_sharing
+        return exclusive and any(each.active_optimization_profile == profile for each in self._contexts)
+
     def _new_context(self, managed: bool) -> IExecutionContext | None:
         """A context; `managed` if the user brings its activation memory."""
         if self._trt.refuses("create_execution_context"):
@@ -140,7 +149,7 @@ class IExecutionContext:
 
     def __init__(self, engine: ICudaEngine, managed: bool):
         self.engine = engine
-        self.active_optimization_profile = 0
+        self.active_optimization_profile = -1 if engine._is_taken(0) else 0
         self._trt, self._gpu, self._plan = engine._trt, engine._trt.gpu, engine._plan
         self._state = EngineMemory(self._gpu, _STATE_NBYTES, engine._device)
         self._own = None if managed else EngineMemory(self._gpu, self._plan.activation_nbytes, engine._device)
@@ -149,6 +158,7 @@ class IExecutionContext:
         self._addresses: dict[str, int] = {}
         self._epoch = _Epoch()
         self._enqueued_before = False
+        engine._contexts.add(self)
 
     device_memory = property(fset=lambda self, address: self._set_activations(int(address)))
 
@@ -158,6 +168,8 @@ class IExecutionContext:
             return self._no("refused by the test")
         if not 0 <= profile_index < len(self._plan.profiles):
             return self._no(f"profile {profile_index}: the engine has {len(self._plan.profiles)}")
+        if profile_index != self.active_optimization_profile and self.engine._is_taken(profile_index):
+            return self._no(f"Profile {profile_index} has been chosen by another IExecutionContext")
         if stream.capture:
             return self._no("a profile cannot be set in a captured stream")
         self.active_optimization_profile, self._shape = profile_index, None
@@ -176,6 +188,8 @@ class IExecutionContext:
             return self._no("refused by the test")
         if name != _FRAMES:
             return self._no(f"set_input_shape: no input {name!r}")
+        if self.active_optimization_profile < 0:
+            return self._no("set_input_shape: no profile is set")
         low, _, high = self.engine.get_tensor_profile_shape(name, self.active_optimization_profile)
         if len(shape) != 4 or not all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True)):
             return self._no(f"set_input_shape: {shape} is not within {low} and {high} of the profile")
@@ -283,6 +297,8 @@ class _Epoch:
 
 
 class _Engine86(ICudaEngine):
+    _profiles_may_be_exclusive = True
+
     @property
     def device_memory_size(self) -> int:
         return self._plan.activation_nbytes

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..device_arrays import DeviceArray, DeviceFrames, DeviceView
-from ..errors import UsageError
 from ..spec import ModelSpec
 
 Shape = tuple[int, int, int]  # (batch, height, width)
@@ -80,7 +79,7 @@ class Backend(ABC):
     def label_on_device(
         self, frames: DeviceFrames, stream: int, labels: DeviceView | None, confidence: DeviceView | None
     ) -> DeviceArray | None:
-        """Enqueue the labelling of frames in device memory, in the order of the caller's stream.
+        """Enqueue the labelling of frames in device memory, in the order of the caller's stream; on GPUs only.
 
         Args:
             frames: on this backend's device.
@@ -93,9 +92,8 @@ class Backend(ABC):
 
         Raises:
             BackendError: the engine failed.
-            UsageError: the backend is not on a GPU.
         """
-        raise UsageError(f"frames: this Segmenter runs on the {self.device} and takes numpy arrays, got a device array")
+        raise NotImplementedError(f"frames in device memory on the {self.device}")
 
     @abstractmethod
     def clone(self) -> Backend:

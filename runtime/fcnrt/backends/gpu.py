@@ -15,7 +15,7 @@ import functools
 import math
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -148,7 +148,7 @@ class GpuBackend(Backend):
         self._check_finite()
         with self._working():
             caller = Stream(self._gpu, stream)
-            self._enter(frames, caller)
+            self._enter(caller, [*frames.planes, *filter(None, (labels, confidence))])
             made = self._new_labels(frames, caller) if labels is None else None
             target = made or labels
             assert target is not None
@@ -202,11 +202,13 @@ class GpuBackend(Backend):
             slot.deliver(targets)
         self._check_finite()
 
-    def _enter(self, frames: DeviceFrames, caller: Stream) -> None:
-        """Order the work that follows behind the caller's stream and whoever writes the frames."""
-        if not all(self._gpu.holds(plane.address) for plane in frames.planes):
-            raise FrameError(f"frames: expected memory of {self.device}, got memory of another device; copy them there")
-        producers = {plane.producer for plane in frames.planes} - {None, caller.handle}
+    def _enter(self, caller: Stream, arrays: Sequence[DeviceView]) -> None:
+        """Order the work that follows behind the caller's stream and behind those that its arrays name."""
+        if not all(self._gpu.holds(array.address) for array in arrays):
+            raise FrameError(
+                f"frames, out, confidence: expected memory of {self.device}, got another device's; copy them there"
+            )
+        producers = {array.producer for array in arrays} - {None, caller.handle}
         for stream in (caller, *(Stream(self._gpu, producer) for producer in producers)):
             self._entered.record(stream)
             self._compute.wait(self._entered)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..certificate import digest
 from ..errors import FrameError, MissingDependency, ModelFileError
 from ..spec import ModelSpec
 from .base import Shape
+
+PARITY = "fcn.parity"  # the property that holds the certificate
 
 
 class OnnxModel:
@@ -28,8 +32,7 @@ class OnnxModel:
     def __init__(self, path: Path):
         self.path = path
         self.proto = _load(path)
-        metadata = {entry.key: entry.value for entry in self.proto.metadata_props}
-        self.spec = ModelSpec.from_metadata(metadata, str(path))
+        self.spec = ModelSpec.from_metadata(self._metadata, str(path))
         self._check_contract()
 
     @property
@@ -37,6 +40,28 @@ class OnnxModel:
         """(batch, height, width) that the file was fixed to, None where it is free."""
         dims = self.proto.graph.input[0].type.tensor_type.shape.dim
         return tuple(dim.dim_value or None for dim in dims[:3])
+
+    @property
+    def parity(self) -> Any:
+        """The certificate as it stands in the file, None where there is none."""
+        text = self._metadata.get(PARITY)
+        try:
+            return None if text is None else json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+
+    def subject(self) -> str:
+        """What a certificate is bound to: everything but metadata, and the facts, of which the tail makes labels."""
+        facts = {key: value for key, value in self._metadata.items() if key.startswith("fcn.") and key != PARITY}
+        kept = list(self.proto.metadata_props)
+        del self.proto.metadata_props[:]
+        graph = self.proto.SerializeToString(deterministic=True)
+        self.proto.metadata_props.extend(kept)
+        return digest(graph, facts)
+
+    @property
+    def _metadata(self) -> dict[str, str]:
+        return {entry.key: entry.value for entry in self.proto.metadata_props}
 
     def swap_channels(self) -> None:
         """Reverse the channels behind the first Transpose, where that moves three planes instead of every pixel."""
