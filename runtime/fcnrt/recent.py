@@ -14,10 +14,10 @@ class Recent(Generic[Thing]):
 
     Args:
         capacity: how many things are kept.
-        before_forgetting: called before a thing makes room for another.
+        before_forgetting: called with a thing that makes room for another, while it is still whole.
     """
 
-    def __init__(self, capacity: int, before_forgetting: Callable[[], None] = lambda: None):
+    def __init__(self, capacity: int, before_forgetting: Callable[[Thing], None] = lambda thing: None):
         self._capacity, self._before_forgetting = capacity, before_forgetting
         self._things: OrderedDict[Hashable, Thing] = OrderedDict()
 
@@ -34,7 +34,7 @@ class Recent(Generic[Thing]):
     def keep(self, key: Hashable, thing: Thing) -> Thing:
         """Keep a new thing."""
         if len(self._things) == self._capacity:
-            self._before_forgetting()
+            self._before_forgetting(next(iter(self._things.values())))
             self._things.popitem(last=False)
         self._things[key] = thing
         return thing

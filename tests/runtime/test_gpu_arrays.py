@@ -77,6 +77,31 @@ def test_nothing_is_copied_and_nobody_waits(
         assert (out.read(stream.value) == expected).mean() >= ALIKE
 
 
+def test_a_decoders_ring_of_frames_is_replayed(exported: Export, make_host: MakeHost) -> None:
+    host, ring = make_host(mode="random"), frames_of(12, 60, 70)
+    with host.segmenter(exported("d2l fcn32s")) as segment:
+        frames, stream = [TorchLike(host.gpu, content) for content in ring], ForeignStream(host.gpu)
+        for _ in range(2):
+            for frame in frames:
+                segment(frame, stream=stream)
+        with host.gpu.counting() as done:
+            for frame in frames:
+                segment(frame, stream=stream)
+        assert done["graph launches"] == 12 and done["waits"] == 0
+
+
+def test_frames_that_are_always_elsewhere_cost_no_wait(exported: Export, make_host: MakeHost) -> None:
+    host, content = make_host(), frames_of(1, 60, 70)[0]
+    with host.segmenter(exported("d2l fcn32s")) as segment:
+        stream = ForeignStream(host.gpu)
+        frames = [TorchLike(host.gpu, content) for _ in range(100)]
+        segment(frames[0], stream=stream)
+        with host.gpu.counting() as done:
+            for frame in frames[1:]:
+                segment(frame, stream=stream)
+        assert done["waits"] == done["graph launches"] == done["allocations"] == 0
+
+
 def test_memory_of_forgotten_labels_serves_again(exported: Export, make_host: MakeHost) -> None:
     host = make_host(mode="random")
     with host.segmenter(exported("d2l fcn32s")) as segment:

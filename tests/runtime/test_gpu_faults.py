@@ -61,6 +61,15 @@ def test_tensorrt_that_is_not_installed(model: Path, make_host: MakeHost, monkey
     refusal(fcnrt.MissingDependency, "needs tensorrt 10.16.1: pip install tensorrt==10.16.1", path)
 
 
+def test_second_engine_hears_of_its_own_errors(model: Path, make_host: MakeHost) -> None:
+    """TensorRT listens to one log for a process, the first."""
+    host = make_host()
+    path = host.model(model)
+    with fcnrt.Segmenter(path):
+        host.trt.refuse("deserialize_cuda_engine")
+        refusal(fcnrt.ModelFileError, "tensorrt 10.16.1 cannot load it: refused by the test", path)
+
+
 def test_plan_that_is_not_the_sidecars(model: Path, make_host: MakeHost) -> None:
     path = make_host().model(model)
     path.write_bytes(path.read_bytes()[:-1])

@@ -61,20 +61,20 @@ def test_a_thing_that_cannot_be_made_leaves_all_as_it_was() -> None:
 
 
 def test_before_forgetting_all_are_still_whole() -> None:
-    seen: list[list[str]] = []
-    recent: Recent[str] = Recent(2, before_forgetting=lambda: seen.append(kept(recent)))
+    seen: list[tuple[str, list[str]]] = []
+    recent: Recent[str] = Recent(2, before_forgetting=lambda thing: seen.append((thing, kept(recent))))
     made(recent, "a", "b")
     assert seen == []
     made(recent, "c")
-    assert seen == [["a", "b"]]
+    assert seen == [("A", ["a", "b"])]
     made(recent, "c", "b")
-    assert seen == [["a", "b"]]
+    assert len(seen) == 1
     recent.clear()  # at the end of all use: whoever clears has waited
-    assert seen == [["a", "b"]] and len(recent) == 0
+    assert len(seen) == 1 and len(recent) == 0
 
 
 def test_nothing_is_forgotten_where_that_may_not_be() -> None:
-    def refuse() -> None:
+    def refuse(thing: str) -> None:
         raise RuntimeError("the stream is broken")
 
     recent: Recent[str] = Recent(2, before_forgetting=refuse)

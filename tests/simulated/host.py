@@ -56,7 +56,6 @@ def gpu_host(
     with simulated_cuda(monkeypatch, mode, **options) as gpu:
         if engine == "onnxruntime":
             simulated_onnxruntime(monkeypatch, gpu)
-            monkeypatch.setattr(ort_cuda, "why_not_cuda", lambda: "")
             monkeypatch.setattr(ort_cuda, "installed_kernels", lambda sm: kernel_records(gpu))
             yield GpuHost(gpu, None, folder)
         else:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -75,6 +75,7 @@ class SimulatedTensorRT:
     def __init__(self, gpu: SimulatedCuda, version: str, flavour: str):
         self.gpu, self.version, self.flavour = gpu, version, flavour
         self.capturable = True
+        self.log: Callable[[], Any] = lambda: None
         self._refusals: dict[str, list[int]] = {}
         self.api = api_of("rtx" if flavour == "tensorrt-rtx" else int(version.split(".")[0]))
         self.api["Runtime"] = type("Runtime", (Runtime,), {"_trt": self})

@@ -70,7 +70,9 @@ class Runtime:
     def __init__(self, logger: ILogger):
         if not getattr(logger, "_constructed", False):
             raise TypeError("ILogger.__init__() must be called when overriding __init__")
-        self.logger = logger
+        # TensorRT listens to one log for a process: the first, for as long as it lives.
+        self.logger = self._trt.log() or logger
+        self._trt.log = weakref.ref(self.logger)
         self.engine_host_code_allowed = False
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> ICudaEngine | None:

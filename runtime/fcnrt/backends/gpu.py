@@ -198,7 +198,7 @@ class GpuBackend(Backend):
         return view
 
     def _deliver(self, slot: Slot, targets: list[Labels]) -> None:
-        with self._gpu.current():
+        with self._working():
             slot.deliver(targets)
         self._check_finite()
 
@@ -276,7 +276,7 @@ class GpuBackend(Backend):
         return labels
 
     def _check_finite(self) -> None:
-        """Raise what the tail found in scores, in this batch or one shortly before it."""
+        """Raise what the tail found in scores: of this batch, or of one that is on its way with it."""
         if self._nonfinite.array.any():
             self._nonfinite.array[:] = 0
             raise BackendError(NOT_FINITE)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..cuda import Gpu, Stream
+from ..cuda import Gpu, Stream, device_count
 from ..device_ops import Kernels, installed_kernels
-from ..errors import BackendError
+from ..errors import BackendError, FcnrtError
 from ..recent import Recent
 from ..reference_ops import label_dtype
 from .base import Options, Shape
@@ -33,12 +31,9 @@ def why_not_cuda() -> str:
     if CUDA not in load_runtime().get_available_providers():
         return "this onnxruntime has no CUDA provider (pip install onnxruntime-gpu)"
     try:  # asking the driver ourselves spares the user ONNX Runtime's noise where there is none
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "no NVIDIA driver on this machine"
-    if status := driver.cuInit(0):
-        return f"the NVIDIA driver reports error {status}"
-    return "" if find_spec("cuda") else "cuda-bindings is not installed (pip install 'fcnrt[cuda]')"
+        return "" if device_count() else "no NVIDIA GPU or driver on this machine"
+    except FcnrtError as error:
+        return str(error)
 
 
 def open_on_cuda(path: Path, options: Options, index: int) -> GpuBackend:
@@ -96,7 +91,8 @@ class OrtCudaNetwork(Network):
             raise NoCudaProvider("ONNX Runtime's CUDA provider does not load (it needs CUDA and cuDNN libraries)")
         self._run_options = load_runtime().RunOptions()
         self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")  # the stream orders
-        self._scores: Recent[Any] = Recent(MAX_SHAPES, before_forgetting=self.stream.synchronize)
+        finish = self.stream.synchronize  # of a bound method of the stream's alone: the cache must not hold the network
+        self._scores: Recent[Any] = Recent(MAX_SHAPES, lambda scores: finish())
 
     def check_shape(self, shape: Shape) -> None:
         check_fixed_shape(shape, self._fixed_shape, self._path)

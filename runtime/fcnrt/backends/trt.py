@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
+from weakref import WeakValueDictionary
 
 from ..cuda import Gpu, Graph, Memory, Stream
 from ..device_ops import Kernels
@@ -18,7 +20,8 @@ from .gpu import DeviceScores, GpuBackend, Network
 from .staging import Room
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-MAX_REPLAYS = 8  # combinations of shape and addresses that have a context and a graph of their own
+MAX_SHAPES = 8  # of frames, whose scores' shape is remembered
+MAX_REPLAYS = 64  # combinations of shape and addresses that are remembered, a decoder's ring of frames among them
 
 
 def open_engine(path: Path, options: Options, index: int) -> GpuBackend:
@@ -45,8 +48,8 @@ class TrtNetwork(Network):
     """Execution contexts of an engine, on a stream of their own.
 
     Whatever comes once runs on a context that its profile's shapes share. What comes again, in the same shape at the
-    same addresses, gets a context of its own and is captured as a CUDA graph: a context that was captured must not be
-    given other shapes. All contexts share one activation memory, since they run one after the other.
+    same addresses, is captured as a CUDA graph, from a context that its shape alone has: one that was captured must not
+    be given other shapes. All contexts share one activation memory, since they run one after the other.
     """
 
     def __init__(self, engine: _Engine, graphs: bool):
@@ -57,8 +60,9 @@ class TrtNetwork(Network):
         self._activations = Memory(engine.gpu, engine.activation_nbytes)
         self._scores = Room(engine.gpu, Memory)
         self._shared: dict[int, _Context] = {}
-        self._scores_shapes: Recent[tuple[int, ...]] = Recent(MAX_REPLAYS)
-        self._replays: Recent[_Replay] = Recent(MAX_REPLAYS, before_forgetting=self.stream.synchronize)
+        self._captured: WeakValueDictionary[Shape, _Context] = WeakValueDictionary()
+        self._scores_shapes: Recent[tuple[int, ...]] = Recent(MAX_SHAPES)
+        self._replays: Recent[_Replay] = Recent(MAX_REPLAYS, partial(_finish, self.stream))
 
     def check_shape(self, shape: Shape) -> None:
         self._engine.profile_for(shape)
@@ -87,7 +91,8 @@ class TrtNetwork(Network):
         if replay.graph is not None:
             replay.graph.launch(self.stream)
         elif replay.seen and self._graphs:
-            replay.context = replay.context or self._new_context(shape)
+            replay.context = replay.context or self._captured.get(shape) or self._new_context(shape)
+            self._captured[shape] = replay.context
             replay.context.enqueue(frames, shape, output)
             self._capture(replay)
         else:
@@ -125,6 +130,12 @@ class _Replay:
     seen: bool = False
     context: _Context | None = None
     graph: Graph | None = None
+
+
+def _finish(stream: Stream, replay: _Replay) -> None:
+    """Wait for work that needs what is about to be forgotten."""
+    if replay.context is not None:
+        stream.synchronize()
 
 
 class _Engine:
@@ -248,7 +259,10 @@ def _tensorrt(sidecar: Sidecar) -> Any:
         ) from error
 
 
+@cache
 def _log_of(trt: Any) -> Any:
+    """TensorRT takes one log for a process: the first, for as long as anything made with it lives."""
+
     class Log(trt.ILogger):  # type: ignore[misc]
         """Keeps TensorRT's errors for messages of ours and says nothing itself."""
 
