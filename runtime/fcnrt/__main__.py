@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .backends import read_spec
-from .errors import FcnrtError, FrameError, MediaError, MissingDependency
+from .backends import read_certificate, read_spec
+from .certificate import checked_points
+from .errors import FcnrtError, FrameError, MediaError, MissingDependency, ModelFileError
 from .palette import overlay
 from .segmenter import Segmenter
 from .sidecar import Sidecar, read_sidecar
@@ -88,6 +89,7 @@ def info(options: argparse.Namespace) -> int:
     print(f"  checkpoint  sha256 {spec.checkpoint_sha256}")
     if options.model.suffix == ".engine":
         _print_engine(read_sidecar(options.model))
+    _print_parity(options.model)
     return 0
 
 
@@ -99,6 +101,7 @@ def _segmenter(options: argparse.Namespace) -> Segmenter:
         color="rgb",
         input_size=options.input_size,
         graphs=not options.no_graph,
+        require_parity=options.require_parity,
     )
 
 
@@ -111,6 +114,21 @@ def _print_engine(engine: Sidecar) -> None:
         print(f"  profile     {low} to {high}, fastest at {usual} (batch x height x width)")
     print(f"  output      {output}; kernels: {', '.join(kernels) or 'none'}")
     print(f"  layers      {_convolutions(engine.layers.get('network') or {})} as parsed")
+
+
+def _print_parity(path: Path) -> None:
+    try:
+        found = read_certificate(path)
+    except ModelFileError as error:
+        print(f"  parity      none: {str(error).removeprefix(f'{path}: ')}")
+        return
+    lost, versions = found.points_lost, ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    print(
+        f"  parity      {abs(lost):.4f} points of mean IoU {'lost' if lost > 0 else 'gained'} "
+        f"({100 * found.reference_miou:.3f} to {100 * found.miou:.3f}, `{found.metric}`), "
+        f"{found.agreement:.4%} of labels equal, {found.frames} frames of {found.data}"
+    )
+    print(f"              on {found.device} ({found.hardware}), {found.date}, {versions}")
 
 
 def _convolutions(census: Mapping[str, Mapping[str, int]]) -> str:
@@ -231,6 +249,9 @@ def _add_segment(parser: argparse.ArgumentParser) -> None:
         "--input-size", type=_size, metavar="HxW", help="resize frames to this for the network; labels keep their size"
     )
     parser.add_argument("--no-graph", action="store_true", help="on GPUs, do not replay the network as a CUDA graph")
+    parser.add_argument(
+        "--require-parity", type=_points, metavar="POINTS", help="refuse a model not certified to lose at most these"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.set_defaults(run=segment)
 
@@ -243,6 +264,13 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return value
+
+
+def _points(text: str) -> float:
+    try:
+        return checked_points(float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected points of mean IoU such as 0.1, got {text!r}") from None
 
 
 def _size(text: str) -> tuple[int, int]:

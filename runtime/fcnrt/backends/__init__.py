@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..certificate import Certificate, checked_certificate
 from ..errors import BackendError, ModelFileError
 from ..spec import ModelSpec
 from .base import Backend, Options
 
-__all__ = ["Backend", "Options", "open_backend", "read_spec"]
+if TYPE_CHECKING:
+    from ..sidecar import Sidecar
+    from .onnx_model import OnnxModel
+
+__all__ = ["Backend", "Options", "open_backend", "read_certificate", "read_model", "read_spec"]
 
 MAKERS = {".onnx": "export/to_onnx.py CHECKPOINT", ".engine": "export/build_engine.py MODEL.onnx"}
 
@@ -38,14 +44,33 @@ def read_spec(path: Path) -> ModelSpec:
     Raises:
         ModelFileError: the file is missing, of an unknown suffix, damaged, foreign or newer.
     """
+    return read_model(path).spec
+
+
+def read_certificate(path: Path) -> Certificate:
+    """The certificate of parity in a model file, which is read whole: it must be what was certified.
+
+    Raises:
+        ModelFileError: as of `read_spec`; or there is no certificate, or none that counts.
+    """
+    model = read_model(path)
+    return checked_certificate(model.parity, model.subject(), str(path))
+
+
+def read_model(path: Path) -> OnnxModel | Sidecar:
+    """A model file's own description: the parsed ONNX file, or an engine's sidecar.
+
+    Raises:
+        ModelFileError: the file is missing, of an unknown suffix, damaged, foreign or newer.
+    """
     _check_path(path)
     if path.suffix == ".engine":
         from ..sidecar import read_sidecar
 
-        return read_sidecar(path).spec
+        return read_sidecar(path)
     from .onnx_model import OnnxModel
 
-    return OnnxModel(path).spec
+    return OnnxModel(path)
 
 
 def gpu_index(device: str) -> int | None:
