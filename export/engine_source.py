@@ -87,7 +87,6 @@ def read_source(path: Path, tail: str) -> EngineSource:
         cut_at_scores(model)
     else:
         _check_labels_fit(facts, path)
-        use_uint8_in_casts_alone(model)
     output = model.graph.output[0].name
     return EngineSource(path, hashlib.sha256(data).hexdigest(), facts, model, output, precision, fixed)
 
@@ -107,25 +106,6 @@ def cut_at_scores(model: ModelProto) -> None:
             del graph.initializer[index]
     _replace(graph.output, [scores])
     _replace(graph.value_info, [])  # of removed tensors, or known again by inference
-
-
-def use_uint8_in_casts_alone(model: ModelProto) -> None:
-    """Rewrite what touches uint8 frames and labels, in place: TensorRT casts uint8 from and to float and no more.
-
-    The labels are cast through float32, which is exact below 2^24; shapes are taken from the frames cast to float.
-    """
-    nodes = model.graph.node
-    (first,) = (node for node in nodes if node.op_type == "Cast" and node.input[0] == "frames")
-    others = [node for node in nodes if node.output != first.output]
-    for node in others:
-        if node.op_type == "Shape" and node.input[0] == "frames":
-            node.input[0] = first.output[0]
-    (last,) = (node for node in others if "labels" in node.output)
-    last.output[0] = "labels_as_float"
-    next(attribute for attribute in last.attribute if attribute.name == "to").i = TensorProto.FLOAT
-    cast = helper.make_node("Cast", ["labels_as_float"], ["labels"], "labels_as_uint8", to=TensorProto.UINT8)
-    _replace(nodes, [first, *others, cast])
-    _replace(model.graph.value_info, [])
 
 
 def tensor_types(source: EngineSource) -> dict[str, str]:

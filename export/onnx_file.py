@@ -37,8 +37,11 @@ def trace(network: DeployedFcn, fixed: Mapping[str, int], opset: int) -> ModelPr
     model = _cleaned(_traced(network, fixed, opset))
     _name_dimensions(model, fixed)
     _keep_scores_inside(model)
+    _take_shapes_of_cast_frames(model)
     if network.net.classes > 256:
         _widen_labels(model)
+    else:
+        _cast_labels_through_float(model)
     return model
 
 
@@ -136,6 +139,27 @@ def _keep_scores_inside(model: ModelProto) -> None:
         graph.value_info.remove(value)
     graph.value_info.append(scores)
     graph.output.remove(scores)
+
+
+def _take_shapes_of_cast_frames(model: ModelProto) -> None:
+    """Let nothing but a Cast read `frames`: TensorRT does nothing else with uint8."""
+    nodes = model.graph.node
+    cast = next(node for node in nodes if node.op_type == "Cast" and node.input[0] == "frames")
+    others = [node for node in nodes if node.output != cast.output]
+    for node in others:
+        if node.op_type == "Shape" and node.input[0] == "frames":
+            node.input[0] = cast.output[0]
+    del nodes[:]
+    nodes.extend([cast, *others])
+
+
+def _cast_labels_through_float(model: ModelProto) -> None:
+    """TensorRT makes uint8 of floats only; the detour is exact below 2^24."""
+    last = next(node for node in model.graph.node if "labels" in node.output)
+    last.output[0] = "labels_as_float"
+    next(attribute for attribute in last.attribute if attribute.name == "to").i = TensorProto.FLOAT
+    cast = helper.make_node("Cast", ["labels_as_float"], ["labels"], "labels_as_uint8", to=TensorProto.UINT8)
+    model.graph.node.append(cast)
 
 
 def _widen_labels(model: ModelProto) -> None:

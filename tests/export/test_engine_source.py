@@ -71,20 +71,6 @@ def test_graph_up_to_the_labels_gives_the_same_labels(name: str, precision: str,
     assert [helper.get_node_attr_value(node, "to") for node in (before, last)] == [TensorProto.FLOAT, TensorProto.UINT8]
 
 
-def test_all_256_labels_survive_the_detour_through_floats() -> None:
-    values = [helper.make_tensor_value_info(name, TensorProto.UINT8, [256]) for name in ("frames", "labels")]
-    casts = [
-        helper.make_node("Cast", ["frames"], ["indices"], to=TensorProto.INT64),
-        helper.make_node("Cast", ["indices"], ["labels"], to=TensorProto.UINT8),
-    ]
-    graph = helper.make_graph(casts, "fcn", values[:1], values[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    engine_source.use_uint8_in_casts_alone(model)
-    frames = np.arange(256, dtype=np.uint8)
-    assert len(model.graph.node) == 3
-    assert np.array_equal(outputs(model.SerializeToString(), frames)[0], frames)
-
-
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with 300 classes."""
