@@ -179,7 +179,7 @@ def _facts(model: ModelProto, path: Path) -> dict[str, Any]:
     if "format" not in texts:
         raise ExportError(f"{path}: no fcn.* metadata, expected a file made by export/to_onnx.py; {_AGAIN}")
     try:
-        facts = {key: json.loads(text) for key, text in texts.items()}
+        facts = {key: json.loads(text) for key, text in texts.items() if key != "parity"}  # the ONNX file's own
     except (ValueError, RecursionError) as error:
         raise _invalid(path, f"not JSON: {error}") from error
     _check_format(facts["format"], path)
