@@ -5,7 +5,7 @@ holds them by name, `Scores` counts for all of them at once. Read in the sources
 
 | name      | counted over | an absent class     | source |
 |-----------|--------------|---------------------|--------|
-| `present` | data set     | left out            | fcn.berkeleyvision.org score.py; wkentaro/pytorch-fcn torchfcn/utils.py |
+| `present` | data set     | left out            | shelhamer/fcn.berkeleyvision.org; wkentaro/pytorch-fcn utils.py |
 | `strict`  | data set     | makes the mean NaN  | pytorch/vision references/segmentation/utils.py |
 | `all`     | data set     | counts as 0         | Tramac/awesome-semantic-segmentation-pytorch core/utils/score.py |
 | `image`   | each image   | left out, per image | pochih/FCN-pytorch python/train.py |

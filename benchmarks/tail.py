@@ -13,14 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from machine import cache_nbytes, environment
+from timing import Pace, ratios, take_turns, warm_up
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ OURS, RIVALS = "fcnrt", ("onnxruntime", "torch")
 CLASSES = 21
 SIZES = ((480, 640), (1080, 1920))
 # Worker threads of the last contender may spin on for a moment; nobody should be timed against them.
-PAUSE_S = 0.002
+PAUSE_MS = 2
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Case:
 
 def main() -> None:
     args = parse_args()
-    print_environment(env := environment(args.threads))
+    print_environment(env := environment_of(args.threads))
     rows = []
     for case in cases(args.quick):
         rows.append(measure(case, args.rounds, args.threads))
         print_row(rows[-1])
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"environment": env, "rows": rows}, indent=1) + "\n")
+        args.json.write_text(json.dumps({"benchmark": "tail", "environment": env, "rows": rows}, indent=1) + "\n")
         print(f"wrote {args.json}")
 
 
@@ -95,33 +95,19 @@ def measure(case: Case, rounds: int, threads: int) -> dict[str, Any]:
     pool = make_scores(case)
     contenders, absent = enter_contenders(case, threads)
     equal = {name: share_equal(case, contender, pool[:2]) for name, contender in contenders.items()}
-    elapsed_ms = run_rounds(contenders, pool, rounds)
-    ratios = {name: elapsed_ms[name] / elapsed_ms[OURS] for name in contenders if name != OURS}
+    for contender in contenders.values():
+        warm_up(contender, pool, warm_up_ms=0)
+    elapsed_ms = take_turns(contenders, pool, Pace(iterations=rounds, idle_ms=PAUSE_MS))
+    times_ours = ratios(elapsed_ms, OURS)
     return {
         "case": asdict(case),
         "scores_shape": pool[0].shape,
         "mixed_tiles": mixed_share(pool[:8]) if case.kind != "none" else None,
         "median_ms": {name: float(np.median(ms)) for name, ms in elapsed_ms.items()},
-        "times_ours": {name: np.percentile(ratio, (50, 10, 90)).tolist() for name, ratio in ratios.items()},
+        "times_ours": {name: list(ratio.values()) for name, ratio in times_ours.items()},
         "equal_to_reference": equal,
         "absent": absent,
     }
-
-
-def run_rounds(contenders: dict[str, Contender], pool: list[Array], rounds: int) -> dict[str, Array]:
-    """Let the contenders take turns after three rounds of warm-up: milliseconds (rounds,) per name."""
-    import numpy as np
-
-    elapsed_ms: dict[str, list[float]] = {name: [] for name in contenders}
-    apart = len(pool) // len(contenders)  # whoever comes next must not find the scores in the cache
-    for turn in range(3 + rounds):
-        for place, (name, contender) in enumerate(contenders.items()):
-            scores = pool[(turn + place * apart) % len(pool)]
-            time.sleep(PAUSE_S)
-            start = time.perf_counter()
-            contender(scores)
-            elapsed_ms[name].append((time.perf_counter() - start) * 1e3)
-    return {name: np.array(ms[3:]) for name, ms in elapsed_ms.items()}
 
 
 def share_equal(case: Case, contender: Contender, pool: list[Array]) -> float:
@@ -338,39 +324,9 @@ def mixed_share(pool: list[Array]) -> float:
 # Report.
 
 
-def environment(threads: int) -> dict[str, Any]:
-    packages = ("numpy", "onnxruntime-gpu", "onnxruntime", "torch")
-    return {
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": {"onnxruntime": threads, "torch": threads, "fcnrt": "1, and numpy's BLAS its own"},
-        "last_level_cache_mib": cache_nbytes() / 2**20,
-        "python": platform.python_version(),
-        "versions": {name: found for name in packages if (found := version_of(name))},
-    }
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def cache_nbytes() -> int:
-    """Size of the largest cache that Linux reports, 32 MiB where it reports none."""
-    files = Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")
-    units = {"K": 1 << 10, "M": 1 << 20}
-    return max((int(text[:-1]) * units[text[-1]] for f in files if (text := f.read_text().strip())), default=32 << 20)
-
-
-def version_of(package: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def environment_of(threads: int) -> dict[str, Any]:
+    shares = {"onnxruntime": threads, "torch": threads, "fcnrt": "1, and numpy's BLAS its own"}
+    return {**environment(("numpy", "onnxruntime-gpu", "onnxruntime", "torch")), "threads": shares}
 
 
 def print_environment(env: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from datasets import KINDS, SCENES, DataError, DataSet, InMemory, open_data
 from initial_weights import CLASSIFICATION_INPUTS, InitError, draw, load_classification
 from learning import SCHEDULES, Learner, LearningError, TrainingNetwork, class_weights, parameter_groups
 from metrics import VOID
-from training_run import Run, RunError
+from training_run import STATE, Run, RunError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
 from class_names import NAMED
@@ -60,7 +60,7 @@ def prepare(options: argparse.Namespace) -> Run:
     Raises:
         DataError, InitError, RunError, ExportError: data, weights or options do not fit; the text says why.
     """
-    _check_matplotlib()
+    _check_machine(options.device)
     train, val = (_open(options, split) for split in (options.train_split, options.val_split))
     if len(train) < options.batch:
         raise DataError(f"{options.data}: {len(train)} frames to train on do not fill a --batch of {options.batch}")
@@ -68,6 +68,8 @@ def prepare(options: argparse.Namespace) -> Run:
     run = Run(learner, train, val, plain(options), options.output)
     if options.resume:
         run.resume()
+    elif (options.output / STATE).exists():
+        raise RunError(f"{options.output}: holds a run already; add --resume to go on with it, or name another -o")
     _write_names(train, options.output)
     _announce(run)
     return run
@@ -114,9 +116,11 @@ def _pixels_per_class(data: DataSet) -> torch.Tensor:
     return torch.from_numpy(counts[: len(data.classes)])
 
 
-def _check_matplotlib() -> None:
+def _check_machine(device: str) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise RunError("matplotlib: needed for the curves; pip install '.[bench]'")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RunError("--device cuda: torch finds no GPU here that it can use; give --device cpu")
 
 
 def _write_names(data: DataSet, folder: Path) -> None:

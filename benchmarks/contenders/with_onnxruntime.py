@@ -1,0 +1,49 @@
+"""ONNX Runtime on the exported file, without code of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fcnrt.backends.onnx_model import OnnxModel
+
+from .base import CannotRun, Contender, Setup
+from .ours import computed_in
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def bare_scores(setup: Setup) -> Contender:
+    """The same graph cut at the scores, and nothing else: what no runtime around ONNX Runtime can fall below."""
+    model = OnnxModel(setup.model)
+    model.cut_at_scores()
+    session = new_session(model.proto.SerializeToString(), setup)
+    return Contender(
+        lambda frames: session.run(["scores"], {"frames": frames})[0],
+        computed_in(setup),
+        note="stops at the scores: no labels, a floor only",
+        gives="scores",
+    )
+
+
+def whole_graph(setup: Setup) -> Contender:
+    """The portable file as it is: upsampling and argmax in the graph."""
+    session = new_session(setup.model, setup)
+    return Contender(lambda frames: session.run(["labels"], {"frames": frames})[0], computed_in(setup))
+
+
+def new_session(model: Path | bytes, setup: Setup) -> Any:
+    """A session with default options but for the threads."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = setup.threads
+    options.log_severity_level = 4
+    provider = PROVIDERS[setup.device]
+    if provider not in onnxruntime.get_available_providers():
+        raise CannotRun(f"this onnxruntime has no {provider}")
+    session = onnxruntime.InferenceSession(model, options, providers=[provider])
+    if provider not in session.get_providers():  # ONNX Runtime falls back without a word
+        raise CannotRun(f"{provider} does not load")
+    return session

@@ -1,0 +1,74 @@
+"""What is said of the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import machine
+from simulated.host import MakeHost
+
+ROOT = Path(__file__).parents[2]
+ENV = {**os.environ, "PYTHONPATH": f"{ROOT / 'benchmarks'}:{ROOT / 'runtime'}"}
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_PRODUCT_SIDE", {"cpu": 64})
+    monkeypatch.setattr(machine, "_COPY_NBYTES", 1 << 16)
+
+
+def test_environment_says_what_was_run_on_what() -> None:
+    found = machine.environment()
+    assert found["cores"] >= 1 and found["last_level_cache_mib"] > 0
+    assert found["versions"]["numpy"] == np.__version__ and "no-such-package" not in found["versions"]
+
+
+def test_memory_that_was_held_counts_after_it_is_freed() -> None:
+    code = """
+import machine, numpy
+before = machine.peak_host_nbytes()
+held = before and numpy.ones(2 * before, "uint8")
+del held
+print(before, machine.peak_host_nbytes())
+"""
+    words = subprocess.run(
+        [sys.executable, "-c", code], env=ENV, capture_output=True, text=True, check=True
+    ).stdout.split()
+    if "None" in words:
+        pytest.skip("this system does not tell")
+    before, after = map(int, words)
+    assert after >= 2 * before
+
+
+def test_gpu_and_its_memory(make_host: MakeHost) -> None:
+    host = make_host(sm=90, capacity=3 << 30)
+    assert machine.gpu_facts()["capability"] == "9.0" and machine.gpu_facts()["memory_gib"] == 3
+    assert machine.used_device_nbytes() == host.gpu.bytes_alive() == 0
+
+
+def test_no_gpu_is_said_so(make_host: MakeHost) -> None:
+    make_host(driver=False)
+    assert machine.gpu_facts() is None and machine.used_device_nbytes() is None
+
+
+@pytest.mark.usefixtures("small")
+def test_ceilings_with_and_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = machine.ceilings("cpu", threads=1)
+    assert rates.keys() == {"fp32", "bf16", "copy"} and min(rates.values()) > 0
+    monkeypatch.setitem(sys.modules, "torch", None)
+    rates = machine.ceilings("cpu", threads=1)
+    assert rates.keys() == {"fp32", "copy"} and min(rates.values()) > 0
+
+
+def test_a_ceiling_is_the_best_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([0.0, 5.0, 10.0, 12.0, 20.0, 29.0])
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(ticks))
+    runs: list[int] = []
+    assert machine.best_seconds(lambda: runs.append(0), repeats=3) == 2.0
+    assert len(runs) == 4  # one to warm up
