@@ -43,7 +43,7 @@ from errors import one_line
 from files import atomic_path
 
 RESULTS = Path(__file__).parent / "results"
-STAGE_ROUNDS, THROUGHPUT_ROUNDS = 10, 5
+THROUGHPUT_ROUNDS = 5
 EPILOG = """--iterations, --duration, --warmUp, --idleTime and --streams mean what they mean to trtexec.
 Its --avgRuns is not offered: a round is one run of each, so that ratios are of neighbours in time."""
 
@@ -89,6 +89,8 @@ def run(options: argparse.Namespace, command: list[str], output: Path) -> dict[s
 
 def _run(options: argparse.Namespace, setup: Setup, command: list[str], output: Path) -> dict[str, Any]:
     names = selected(options.against)
+    if options.decode:
+        decode_ms(options.frames, 1)  # what cannot be decoded shall not be found out after an hour
     result = _head(options, setup, command)
     _print_head(result)
     for height, width in options.sizes:
@@ -129,9 +131,9 @@ def _separate_runs(
     pace = Pace(iterations=THROUGHPUT_ROUNDS, idle_ms=options.idleTime)
     with Segmenter(path, device=setup.device, threads=setup.threads) as segment:
         warm_up(segment, frames, options.warmUp)
-        stages = stage_times(segment, frames, min(STAGE_ROUNDS, options.iterations))
+        stages = stage_times(segment, frames, options.iterations)
         if options.decode:
-            stages["decode"] = summary(decode_ms(options.frames, STAGE_ROUNDS))
+            stages["decode"] = summary(decode_ms(options.frames, options.iterations))
         modes, absent = throughput(segment, frames, frame_ms, options.batches, options.streams, pace)
     names = [row["name"] for row in made["rows"]]
     memory, failed = _each_alone(names, setup, frames[0])
@@ -155,14 +157,11 @@ def curve_points(options: argparse.Namespace, setup: Setup, shape: tuple[int, in
     batch, height, width = shape
     frames = stacked(frame_pool(options.frames, height, width, min(batch, 4)), batch)
     found, absent = _each_alone(options.curve_against, setup, frames)
-    print(
-        f"  {batch}x{height}x{width}: " + ", ".join(f"{row['name']} {row['median_ms']:.1f} ms" for row in found),
-        flush=True,
-    )
+    times = ", ".join(f"{row['name']} {row['median_ms']:.1f} ms" for row in found)
+    print(f"  {batch}x{height}x{width}: {times}", flush=True)
+    found += [{"name": name, "absent": why} for name, why in absent.items()]
     common = {"batch": batch, "height": height, "width": width, "flops": flops_of(setup)}
-    return [{**common, **row} for row in found] + [
-        {**common, "name": name, "absent": why} for name, why in absent.items()
-    ]
+    return [{**common, **row} for row in found]
 
 
 def _each_alone(names: Sequence[str], setup: Setup, frames: Frames) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -260,7 +259,7 @@ def _print_size(made: dict[str, Any]) -> None:
     for mode in made.get("throughput", {}).get("modes", ()):
         print(f"  {mode['mode']:22}{mode['fps']['median']:9.2f} frames per second")
     for row in made.get("memory", {}).get("rows", ()):
-        print(f"  {row['name']:22}{row['host_mib']:9.0f} MiB of host memory at most")
+        print(f"  {row['name']:22}{row['host_mib'] or float('nan'):9.0f} MiB of host memory at most")
     sys.stdout.flush()
 
 

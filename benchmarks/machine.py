@@ -126,12 +126,14 @@ def ceilings(device: Device, threads: int) -> dict[str, float]:
     Returns:
         GFLOP/s of matrix products of random numbers by precision ("fp32", "bf16", on GPUs "fp16"), a multiplication
         and an addition being two, and "copy": GB/s read and written together. Without torch numpy multiplies in fp32,
-        with the threads of its own BLAS.
+        with the threads of its own BLAS; what GPUs do is then not known.
     """
     try:
         import torch
     except ImportError:
-        return {"fp32": _numpy_product_rate(), "copy": _numpy_copy_rate()}
+        return {} if device == "cuda" else {"fp32": _numpy_product_rate(), "copy": _numpy_copy_rate()}
+    if device == "cuda" and not torch.cuda.is_available():
+        return {}
     torch.set_num_threads(threads)
     types = {"fp32": torch.float32, "bf16": torch.bfloat16}
     if device == "cuda":

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 import build_engine
+import parity
 import to_onnx
+import train
 from conftest import Export
 from fcnrt.__main__ import _parser as runtime_parser
 from tiny_networks import tiny
@@ -36,9 +38,14 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", sorted(set(commands())))
 def test_command_is_one_that_we_have(command: str) -> None:
     program, *arguments = shlex.split(command)
-    parsers = {"export/to_onnx.py": to_onnx._parser, "export/build_engine.py": build_engine._parser}
-    if program.endswith("python") and arguments[0] in parsers:
-        parsers[arguments[0]]().parse_args(arguments[1:])
+    scripts = {
+        "export/to_onnx.py": to_onnx,
+        "export/build_engine.py": build_engine,
+        "benchmarks/parity.py": parity,
+        "benchmarks/train.py": train,
+    }
+    if program.endswith("python") and arguments[0] in scripts:
+        scripts[arguments[0]]._parser().parse_args(arguments[1:])
     elif program.endswith("fcnrt"):
         runtime_parser().parse_args(arguments)
     elif program == "make":

@@ -95,6 +95,7 @@ def test_commands_are_shown_without_folders() -> None:
         (["MODEL", "--against", "caffe2"], "contender caffe2: expected all, a group or one of ours"),
         (["MODEL", "--frames", "no-folder"], "no-folder: no picture or video there"),
         (["MODEL", "--checkpoint", "no.pth"], "no.pth"),
+        (["MODEL", "--decode"], "scenes: these frames are drawn, not decoded; name files by --frames"),
     ],
 )
 def test_what_does_not_fit_is_one_line(

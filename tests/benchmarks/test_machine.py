@@ -64,6 +64,7 @@ def test_ceilings_with_and_without_torch(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "torch", None)
     rates = machine.ceilings("cpu", threads=1)
     assert rates.keys() == {"fp32", "copy"} and min(rates.values()) > 0
+    assert machine.ceilings("cuda", threads=1) == {}
 
 
 def test_a_ceiling_is_the_best_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
