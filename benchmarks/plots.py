@@ -56,7 +56,7 @@ def bar_chart(bars: Sequence[Bar], description: str, floor: tuple[float, str] | 
     rows = [_bar(bar, index * ROW_PX, scale) for index, bar in enumerate(bars)]
     height = ROW_PX * len(bars)
     mark = _mark(LABELS_PX + floor[0] * scale, height, floor[1]) if floor else None
-    return _svg(height + (ROW_PX if floor else 0), description, [*rows, mark])
+    return _svg(height + (ROW_PX if floor else 0), description, [mark, *rows])
 
 
 def line_chart(curves: Sequence[Curve], x_label: str, y_label: str, description: str) -> Markup:

@@ -20,6 +20,7 @@ from typing import Any
 from markup import Markup, facts, joined, tag
 from plots import standalone
 from report_latency import contest_plots, curve_plots, latency_section, tail_section
+from report_markdown import contest_tables
 from report_parity import parity_section
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
@@ -100,6 +101,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     megabytes = options.output.stat().st_size / 1e6
     print(f"{options.output}  {len(sources)} results, {megabytes:.1f} MB" + "".join(f"\n{path}" for path in plots))
+    if options.markdown:
+        print("\n" + "\n\n".join(drawn for source in sources for drawn in markdown(source)))
     return 0
 
 
@@ -179,6 +182,11 @@ def _command(source: Source) -> str:
     return "python " + shlex.join(source.content.get("command", [f"benchmarks/{source.kind}.py"]))
 
 
+def markdown(source: Source) -> list[str]:
+    """The tables of a result as README quotes them; none but for latencies."""
+    return list(contest_tables(source.content)) if source.kind == "latency" else []
+
+
 def write_plots(sources: Sequence[Source], folder: Path) -> list[Path]:
     """Write the plots as SVG files of their own, named after the results, and return their paths."""
     written = []
@@ -211,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
         "results", type=Path, nargs="*", help="JSON files of parity.py, latency.py, tail.py (benchmarks/results/*.json)"
     )
     add("-o", "--output", type=Path, default=RESULTS / "report.html", help="the page (benchmarks/results/report.html)")
+    add("--markdown", action="store_true", help="also print the latency tables as README quotes them")
     add("--plots", type=Path, metavar="FOLDER", help="also write the plots there, as SVG files")
     return parser
 

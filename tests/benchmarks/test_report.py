@@ -354,6 +354,19 @@ def test_plots_are_files_that_show_the_same(tmp_path: Path) -> None:
     assert f"141.8 ms  {TIMES} 2.02" in texts and "floor in fp32: 50.1 ms" in texts
 
 
+def test_tables_for_the_readme(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = written(tmp_path, cpu=latency_result(), parity=parity_result())
+    assert report.main([*map(str, paths), "-o", str(tmp_path / "report.html"), "--markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "| net.onnx, 480x640 | precision | ms | p90 | times fcnrt (p10 to p90) | equal labels |"
+    assert lines[4:] == [
+        "| fcnrt | fp32 | 70.1 | 72.1 |  | 99.9987% |",
+        "| bare session | fp32 | 69.5 | 71.5 | 0.99 (0.98 to 1.01) | scores only |",
+        "| torch eager | fp32 | 141.8 | 143.8 | 2.02 (2.00 to 2.05) | 99.9987% |",
+        "| OpenVINO bf16 | bf16 | 35.5 | 37.5 | 0.51 (0.50 to 0.51) | 99.9987% |",
+    ]
+
+
 def test_bars_are_as_long_as_their_values() -> None:
     bars = [Bar("a", 10.0, 9.0, 12.0, "ten", "ours"), Bar("b", 20.0, 18.0, 40.0, "twenty", "rival")]
     svg = ET.fromstring(standalone(bar_chart(bars, "two", floor=(5.0, "five"))))

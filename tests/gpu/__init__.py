@@ -10,6 +10,9 @@ torch and must stay out; the tests here need nothing of it:
     python tests/gpu/prepare.py FOLDER --sm 90
     FCNRT_GPU_MODELS=FOLDER python -m pytest --confcutdir=tests/gpu tests/gpu -rs
 
-Part of it: `-k tensorrt`, `-k "onnxruntime and caffe"`, or one file, say tests/gpu/test_real_kernels.py, which needs no
-engine at all.
+Other packages than in constraints.txt may warn, which is an error by default; `-W default` lets them. Part of it:
+`-k tensorrt`, `-k "onnxruntime and caffe"`, or one file, say tests/gpu/test_real_kernels.py, which needs no engine.
+
+An engine that is not installed skips its tests alone, and so does a library of device arrays. torch also stands in for
+an engine, so that everything around one is tested on machines that have torch and no engine.
 """

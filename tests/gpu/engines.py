@@ -20,12 +20,12 @@ from fcnrt.backends import Options, ort_cuda, read_spec
 from fcnrt.backends.gpu import GpuBackend
 from fcnrt.cuda import Gpu
 from fcnrt.device_ops import Kernels
+from shape_profiles import shape_text
 from trt_flavours import MODULES, load_flavour
 
 from .inputs import Models, imported, kernel_records
 
-PROFILE = ("1x32x32", "1x64x96", "3x130x140")  # the shapes that engines are built for
-SMALLEST, LARGEST = (1, 32, 32), (3, 130, 140)
+SMALLEST, USUAL, LARGEST = (1, 32, 32), (1, 64, 96), (3, 130, 140)  # the shapes that engines are built for
 TRIAL = "d2l fcn32s"
 
 
@@ -99,20 +99,13 @@ class TensorRt(Engine):
         return engine
 
     def _build(self, model: Path, engine: Path) -> None:
-        shapes = [word for pair in zip(("--min", "--opt", "--max"), PROFILE, strict=True) for word in pair]
+        profile = ["--profile", ":".join(map(shape_text, (SMALLEST, USUAL, LARGEST)))]
         cache = ["--timing-cache", str(self.machine.folder / "timing.cache")] if self._flavour == "tensorrt" else []
         chosen = ["--flavour", self._flavour, "--tail", self._tail]
-        with pytest.MonkeyPatch.context() as patch:  # compiled once for all engines, perhaps elsewhere
-            patch.setattr(compile_kernels, "compile_kernels", self._kernels)
-            assert build_engine.main([str(model), "-o", str(engine), *chosen, *shapes, *cache]) == 0
-
-    def _kernels(self, sms: Any, scores: str, labels: str) -> list[dict[str, Any]]:
-        """As compile_kernels.compile_kernels."""
-        return [
-            record
-            for record in self.machine.kernels
-            if record["name"] != "upsample_argmax" or record["variant"].startswith(f"{scores}-{labels}-")
-        ]
+        records = self.machine.kernels  # compiled once for all engines, perhaps elsewhere
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compile_kernels, "compile_kernels", functools.partial(chosen_records, records))
+            assert build_engine.main([str(model), "-o", str(engine), *chosen, *profile, *cache]) == 0
 
 
 class OnnxRuntime(Engine):
@@ -194,3 +187,12 @@ LABELS_ONLY: dict[str, Callable[[Machine], Engine]] = {
     "tensorrt-rtx with its own tail": lambda machine: TensorRt(machine, "tensorrt-rtx", "graph"),
     "onnxruntime with its own tail": lambda machine: OnnxRuntime(machine, kernels=False),
 }
+
+
+def chosen_records(records: list[dict[str, Any]], sms: Any, scores: str, labels: str) -> list[dict[str, Any]]:
+    """What compile_kernels.compile_kernels would give, from records of all kernels for this GPU."""
+    return [
+        record
+        for record in records
+        if record["name"] != "upsample_argmax" or record["variant"].startswith(f"{scores}-{labels}-")
+    ]

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.gpu
 NAME = "d2l fcn32s"
 WARM_UP = 8  # calls after which all that a shape needs is there, a CUDA graph included
 PATIENCE_S = 0.2  # time for a wrong order to show; a right one passes whatever it is
-Segmenter = fcnrt.Segmenter
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def case(engine: Engine) -> Case:
     return case_of(engine.machine.models(NAME), frames_of(2, 60, 71))
 
 
-def warmed(segment: Segmenter, frames: Any, caller: Caller, **results: Any) -> None:
+def warmed(segment: fcnrt.Segmenter, frames: Any, caller: Caller, **results: Any) -> None:
     for _ in range(WARM_UP):
         segment(frames, stream=caller.stream, **results)
     caller.synchronize()
@@ -53,7 +52,7 @@ def test_arrays_are_used_where_they_are(
         np.testing.assert_array_equal(labels.numpy(), content)
 
 
-def addresses_given_to(segment: Segmenter, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def addresses_given_to(segment: fcnrt.Segmenter, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Where the network finds its frames, from now on."""
     kind, seen = type(segment._backend._network), []  # type: ignore[attr-defined]
     original = kind.scores
@@ -102,7 +101,7 @@ def test_the_callers_stream_goes_on_once_the_labels_are_there(
         assert_agree(gpu.downloaded(taken.address, case.labels.shape, case.labels.dtype), case)
 
 
-def compute_stream(segment: Segmenter) -> int:
+def compute_stream(segment: fcnrt.Segmenter) -> int:
     return int(segment._backend._compute.handle)  # type: ignore[attr-defined]
 
 

@@ -84,6 +84,12 @@ class OnnxModel:
         graph.node.extend(kept)
         graph.output.append(scores)
 
+    def handed_over(self) -> bytes:
+        """The model as it stands, for a session, which copies it again; nothing is left here."""
+        serialized: bytes = self.proto.SerializeToString()
+        self.proto = None  # clearing it would keep its memory
+        return serialized
+
     def _check_contract(self) -> None:
         graph = self.proto.graph
         inputs, outputs = ([value.name for value in values] for values in (graph.input, graph.output))

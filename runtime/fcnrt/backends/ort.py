@@ -108,13 +108,13 @@ class OrtBackend(Backend):
 
 
 def new_session(model: OnnxModel, provider: Any, threads: int | None) -> Any:
-    """An ONNX Runtime session for a model as it stands; raises BackendError where ONNX Runtime refuses it."""
+    """An ONNX Runtime session of a model, which is used up; raises BackendError where ONNX Runtime refuses it."""
     ort = load_runtime()
     with engine_errors(f"cannot load {model.path}"):
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors reach the caller as exceptions, warnings are not for users
         options.intra_op_num_threads = threads or 0
-        return ort.InferenceSession(model.proto.SerializeToString(), options, providers=[provider])
+        return ort.InferenceSession(model.handed_over(), options, providers=[provider])
 
 
 def load_runtime() -> Any:
