@@ -14,7 +14,7 @@ import to_onnx
 from simulated.host import MakeHost, gpu_host
 from tiny_networks import tiny, upstream_state
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # tiny networks: a second thread waits more than it works
 
 Export = Callable[..., Path]
 
