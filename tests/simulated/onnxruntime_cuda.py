@@ -101,7 +101,7 @@ class CudaSession:
     """As onnxruntime.InferenceSession with the CUDA provider."""
 
     def __init__(self, ort: SimulatedOnnxRuntime, model: bytes, options: dict[str, str]):
-        unknown = set(options) - {"device_id", "user_compute_stream"}
+        unknown = set(options) - {"device_id", "user_compute_stream", "use_tf32"}
         if unknown:
             raise Misuse(f"the simulated CUDA provider has no option {', '.join(unknown)}; add it to tests/simulated/")
         self._ort, self._gpu = ort, ort.gpu

@@ -85,7 +85,11 @@ class OrtCudaNetwork(Network):
             model.swap_channels()
         if not own_tail:
             model.cut_at_scores()
-        settings = {"device_id": str(gpu.index), "user_compute_stream": str(self.stream.handle)}
+        settings = {
+            "device_id": str(gpu.index),
+            "user_compute_stream": str(self.stream.handle),
+            "use_tf32": "0",  # float32 files give what float32 gives elsewhere, as our engines do
+        }
         self._session = new_session(model, (CUDA, settings), options.threads)
         if CUDA not in self._session.get_providers():
             raise NoCudaProvider("ONNX Runtime's CUDA provider does not load (it needs CUDA and cuDNN libraries)")
