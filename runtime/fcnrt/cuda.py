@@ -71,7 +71,7 @@ class Gpu:
         minor = self.call("cuDeviceGetAttribute", kind.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device)
         self.sm, self.capability = 10 * int(major) + int(minor), f"{int(major)}.{int(minor)}"
         self._context = self.call("cuDevicePrimaryCtxRetain", device)
-        weakref.finalize(self, self.driver.cuDevicePrimaryCtxRelease, device)
+        _finalize(self, self.driver.cuDevicePrimaryCtxRelease, device)
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
@@ -175,7 +175,7 @@ class _Lent:
 
     def __init__(self, gpu: Gpu, handle: Any, destroyer: str):
         self.gpu = gpu
-        self.close: Callable[[], Any] = weakref.finalize(self, gpu.give_back, destroyer, handle)
+        self.close: Callable[[], Any] = _finalize(self, gpu.give_back, destroyer, handle)
 
 
 class Memory(_Lent):
@@ -330,6 +330,16 @@ def stream_handle(stream: object) -> int:
     raise UsageError(
         f"stream: expected None, an int, or a stream of torch, CuPy, PyCUDA or cuda.core, got {type(stream).__name__}"
     )
+
+
+def _finalize(thing: object, give_back: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """Call a function when a thing is forgotten, or when asked, but not at the end of the process.
+
+    There the context must outlive the engines of other libraries, which are forgotten last; the driver tidies up.
+    """
+    finalizer = weakref.finalize(thing, give_back, *arguments)
+    finalizer.atexit = False
+    return finalizer
 
 
 def _driver() -> Any:

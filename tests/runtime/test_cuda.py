@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
 import threading
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -472,3 +476,28 @@ def test_stream_handles_of_all_libraries():
 
 def test_misuse_is_no_error_that_the_runtime_could_swallow():
     assert not issubclass(Misuse, Exception)
+
+
+def test_nothing_is_given_back_at_the_end_of_the_process() -> None:
+    """Engines of other libraries may still be there then, and need the context."""
+    code = """
+import atexit
+atexit.register(lambda: print(gpu.counters["cuMemFree"], gpu.retained))  # runs last
+import pytest
+from fcnrt.cuda import Gpu, Memory
+from simulated import simulated_cuda
+simulation = simulated_cuda(pytest.MonkeyPatch())
+gpu = simulation.__enter__()
+device = Gpu(0)
+with device.current():
+    memory = Memory(device, 16)
+"""
+    paths = os.pathsep.join(str(Path(__file__).parents[2] / folder) for folder in ("runtime", "tests", "export"))
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout == "0 [1]\n" and run.stderr == ""
