@@ -142,10 +142,13 @@ class Gpu:
         return int(free), int(total)
 
     def holds(self, address: int) -> bool:
-        """Whether an address is memory of this device."""
-        kind = self.driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-        status, ordinal = self.driver.cuPointerGetAttribute(kind, address)
-        return int(status) == 0 and int(ordinal) == self.index
+        """Whether an address is memory that this context reaches: of this device, and of no other context on it."""
+        kind = self.driver.CUpointer_attribute
+        status, ordinal = self.driver.cuPointerGetAttribute(kind.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, address)
+        if int(status) or int(ordinal) != self.index:
+            return False
+        status, context = self.driver.cuPointerGetAttribute(kind.CU_POINTER_ATTRIBUTE_CONTEXT, address)
+        return bool(int(status)) or int(context) in (0, int(self._context))  # memory of pools has none
 
     def out_of_memory(self) -> str:
         """What to say where there is too little memory."""

@@ -244,8 +244,20 @@ def test_arrays_on_another_gpu(exported: Export, make_host: MakeHost) -> None:
         here, elsewhere = (TorchLike(host.gpu, frames_of(1, 60, 70)[0], device=device) for device in (0, 1))
         target = TorchLike(host.gpu, np.zeros((60, 70), np.uint8), device=1)
         for arguments in ({"frames": elsewhere}, {"frames": here, "out": target}):
-            with pytest.raises(fcnrt.FrameError, match="expected memory of cuda:0, got another device's"):
+            with pytest.raises(fcnrt.FrameError, match="expected memory of cuda:0 in its primary"):
                 segment(**arguments)
+
+
+def test_arrays_of_another_context(exported: Export, make_host: MakeHost) -> None:
+    """PyCUDA's own context, which pycuda.autoinit makes; our kernels would break on its memory."""
+    host = make_host()
+    with host.segmenter(exported("d2l fcn32s")) as segment:
+        frame = PycudaLike(host.gpu, frames_of(1, 60, 70)[0])
+        frame._allocation.context = 0xABC0
+        with pytest.raises(fcnrt.FrameError, match=r"PyCUDA: import pycuda\.autoprimaryctx"):
+            segment(frame)
+        frame._allocation.context = None
+        assert segment(frame).shape == (60, 70)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -22,12 +22,11 @@ import pytest
 from .driver_calls import DriverBase, driver_call, number
 from .graph_calls import GraphCalls
 from .kernel_calls import KernelCalls
-from .machine import SimulatedCuda
+from .machine import PRIMARY, SimulatedCuda
 from .memory_calls import MemoryCalls
 from .misuse import Misuse, Refused
 from .stream_calls import StreamCalls
 
-_CONTEXT = 0xC0000  # handle of device 0's primary context
 _NAME = b"Simulated GPU"
 
 
@@ -72,7 +71,7 @@ class SimulatedDriver(MemoryCalls, StreamCalls, GraphCalls, KernelCalls, DriverB
     @driver_call(1, context=False, survives=True)
     def cuDevicePrimaryCtxRetain(self, device: Any) -> Any:
         self.machine.retained[number(device)] += 1
-        return self.real.CUcontext(_CONTEXT + number(device))
+        return self.real.CUcontext(PRIMARY + number(device))
 
     @driver_call(context=False, survives=True)
     def cuDevicePrimaryCtxRelease(self, device: Any) -> None:
@@ -82,7 +81,7 @@ class SimulatedDriver(MemoryCalls, StreamCalls, GraphCalls, KernelCalls, DriverB
 
     @driver_call(context=False, survives=True)
     def cuCtxPushCurrent(self, context: Any) -> None:
-        device = number(context) - _CONTEXT
+        device = number(context) - PRIMARY
         if not 0 <= device < self.machine.devices or not self.machine.retained[device]:
             raise Refused("INVALID_CONTEXT")
         self.machine.contexts.append(device)
@@ -92,12 +91,12 @@ class SimulatedDriver(MemoryCalls, StreamCalls, GraphCalls, KernelCalls, DriverB
         if not self.machine.contexts:
             raise Refused("INVALID_CONTEXT")
         device = self.machine.contexts.pop()
-        return self.real.CUcontext(0 if device is None else _CONTEXT + device)
+        return self.real.CUcontext(0 if device is None else PRIMARY + device)
 
     @driver_call(1, context=False, survives=True)
     def cuCtxGetCurrent(self) -> Any:
         device = self.machine.contexts[-1] if self.machine.contexts else None
-        return self.real.CUcontext(0 if device is None else _CONTEXT + device)
+        return self.real.CUcontext(0 if device is None else PRIMARY + device)
 
     @driver_call(unsafe=True)
     def cuCtxSynchronize(self) -> None:

@@ -24,6 +24,7 @@ from .misuse import Misuse, Refused
 from .streams import Operation, Scheduler, Stream, Work
 
 LEGACY, LEGACY_BY_NAME = 0, 1  # handles of the default stream
+PRIMARY = 0xC0000  # handle of device 0's primary context
 _FIRST_HANDLE = 0x5000
 
 

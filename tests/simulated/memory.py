@@ -65,6 +65,7 @@ class Allocation:
     kind: str  # "device" or "pinned"
     device: int
     owner: str  # "runtime", or "test" for what belongs to the caller of the code under test
+    context: int | None = None  # of its own, where it is not the device's primary one
     pending: list[Use] = field(default_factory=list)  # what queued operations use of it
     accesses: list[Access] = field(default_factory=list)
 

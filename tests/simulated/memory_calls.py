@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .driver_calls import DriverBase, driver_call, number
-from .machine import LEGACY
+from .machine import LEGACY, PRIMARY
 from .memory import Allocation, device_pointer, host_pointer
 from .misuse import Misuse, Refused
 from .streams import Stream, Work
@@ -54,11 +54,12 @@ class MemoryCalls(DriverBase):
         return self.machine.capacity - used, self.machine.capacity
 
     @driver_call(1)
-    def cuPointerGetAttribute(self, attribute: Any, address: Any) -> int:
+    def cuPointerGetAttribute(self, attribute: Any, address: Any) -> Any:
         found = self._known(number(address))
         kind = self.real.CUpointer_attribute
         values = {
             kind.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL.value: found.device,  # of pinned memory as well
+            kind.CU_POINTER_ATTRIBUTE_CONTEXT.value: self.real.CUcontext(found.context or PRIMARY + found.device),
             kind.CU_POINTER_ATTRIBUTE_MEMORY_TYPE.value: _MEMORY_TYPES[found.kind],
             kind.CU_POINTER_ATTRIBUTE_RANGE_START_ADDR.value: found.address,
             kind.CU_POINTER_ATTRIBUTE_RANGE_SIZE.value: found.nbytes,

@@ -206,7 +206,8 @@ class GpuBackend(Backend):
         """Order the work that follows behind the caller's stream and behind those that its arrays name."""
         if not all(self._gpu.holds(array.address) for array in arrays):
             raise FrameError(
-                f"frames, out, confidence: expected memory of {self.device}, got another device's; copy them there"
+                f"frames, out, confidence: expected memory of {self.device} in its primary context, got another's; "
+                "copy them there (PyCUDA: import pycuda.autoprimaryctx, not pycuda.autoinit)"
             )
         producers = {array.producer for array in arrays} - {None, caller.handle}
         for stream in (caller, *(Stream(self._gpu, producer) for producer in producers)):
