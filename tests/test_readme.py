@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shlex
@@ -98,6 +99,16 @@ def test_table_of_the_last_step_quotes_the_committed_results() -> None:
         times = [row["median_ms"][contender] for contender in ("fcnrt", "onnxruntime", "torch")]
         best = min(row["times_ours"][rival][0] for rival in ("onnxruntime", "torch"))
         assert figures == [f"{value:.1f}" for value in (*times, best)]
+
+
+def test_training_figure_is_the_curves_best() -> None:
+    with (ROOT / "benchmarks/results/train-camvid.csv").open() as file:
+        epochs = list(csv.DictReader(file))
+    best = max(float(epoch["miou"]) for epoch in epochs)
+    minutes = sum(float(epoch["seconds"]) for epoch in epochs) / 60
+    text = " ".join(README.split())
+    assert f"reached mIoU {best:.3f} on all 101 validation frames in {minutes:.0f} minutes" in text
+    assert f"({len(epochs)} epochs, bfloat16;" in text
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", README))
