@@ -20,7 +20,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from throughput import throughput
 from timing import Pace, add_pace_flags, pace_of, summary, warm_up
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
+from command_line import add_checkpoint_flags
 from errors import one_line
 from files import atomic_path
 
@@ -285,7 +285,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="FILE", help="to write (benchmarks/results/latency-MODEL.json)")
     add_pace_flags(parser)
     _add_separate_flags(parser)
-    _add_checkpoint_flags(parser)
+    add_checkpoint_flags(parser.add_argument_group("checkpoint, as for export/to_onnx.py"))
     return parser
 
 
@@ -305,21 +305,6 @@ def _add_separate_flags(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="whose curves (ours ort-graph)",
     )
-
-
-def _add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("checkpoint, as for export/to_onnx.py").add_argument
-    add("--family", help="name it instead of recognising it")
-    add("--variant", help="where the keys cannot tell")
-    add("--input-scale", type=_fraction, metavar="1/255|1", help="what frames were multiplied by in training")
-    add("--trust-pickle", action="store_true", help="read a whole-module pickle (none of its code is run)")
-
-
-def _fraction(text: str) -> float:
-    try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise argparse.ArgumentTypeError(f"expected a number such as 1/255 or 1, got {text!r}") from None
 
 
 if __name__ == "__main__":

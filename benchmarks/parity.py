@@ -13,11 +13,9 @@ import datetime
 import json
 import math
 import re
-import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +37,7 @@ from parity_tables import tables
 from torch_reference import TorchReference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
+from command_line import add_checkpoint_flags, end_as_by_ctrl_c
 from errors import ExportError, one_line
 from files import atomic_path
 
@@ -58,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     options.command = [_name(word) for word in (sys.argv[1:] if argv is None else argv)]
-    signal.signal(signal.SIGTERM, _terminate)
+    end_as_by_ctrl_c()
     try:
         return 0 if compare(options) else 1
     except (ParityError, DataError, ExportError, FcnrtError, OSError, MemoryError) as error:
@@ -199,11 +198,6 @@ def _progress(frames: MeasuredFrames) -> Iterable[Frame]:
     return tqdm(frames, unit="frame", disable=None, leave=False)
 
 
-def _terminate(signum: int, frame: object) -> None:
-    """End as by Ctrl-C, so that nothing half-written stays."""
-    raise KeyboardInterrupt
-
-
 def _device(text: str) -> str:
     try:
         gpu_index(text)
@@ -217,13 +211,6 @@ def _share(text: str) -> float:
     if value > 1:
         raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text!r}")
     return value
-
-
-def _scale(text: str) -> float:
-    try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise argparse.ArgumentTypeError(f"expected a number such as 1/255 or 1, got {text!r}") from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -279,12 +266,11 @@ def _add_gate_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_reference_options(parser: argparse.ArgumentParser) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    add = parser.add_argument_group("reference, where the checkpoint cannot tell").add_argument
-    add("--family", help="as for export/to_onnx.py")
-    add("--variant", help="as for export/to_onnx.py")
-    add("--input-scale", type=_scale, metavar="1/255|1", help="as for export/to_onnx.py")
-    add("--trust-pickle", action="store_true", help="as for export/to_onnx.py")
-    add("--reference-device", default=device, choices=("cpu", "cuda"), help=f"where torch computes (here {device})")
+    group = parser.add_argument_group("reference, where the checkpoint cannot tell")
+    add_checkpoint_flags(group)
+    group.add_argument(
+        "--reference-device", default=device, choices=("cpu", "cuda"), help=f"where torch computes (here {device})"
+    )
 
 
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -27,6 +26,7 @@ from training_run import STATE, Run, RunError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
 from class_names import NAMED
+from command_line import end_as_by_ctrl_c
 from errors import ExportError, one_line
 
 MOMENTUM = 0.9
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     options.output = options.output or Path("runs", options.arch)
-    signal.signal(signal.SIGTERM, _terminate)
+    end_as_by_ctrl_c()
     try:
         run = prepare(options)
         run.go(lambda line: print(line, flush=True))
@@ -161,11 +161,6 @@ def _export_options(run: Run) -> list[str]:
     if len(run.learner.network.net.contracts) > 1:
         options += ["--input-scale", "1/255"]
     return options
-
-
-def _terminate(signum: int, frame: object) -> None:
-    """End as by Ctrl-C, so that nothing half-written stays."""
-    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line import end_as_by_ctrl_c
 from errors import ExportError, one_line
 from shape_profiles import BOUNDS, chosen_profiles, parse_profile, parse_shape, shape_text
 
@@ -31,7 +31,7 @@ HARDWARE_COMPATIBLE_FROM = 80  # TensorRT's AMPERE_PLUS
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
     options = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    end_as_by_ctrl_c()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
     try:
         build_engine(options)
@@ -301,11 +301,6 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return _converter(parse)
-
-
-def _terminate(signum: int, frame: object) -> None:
-    """End as by Ctrl-C, so that nothing half-written stays."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

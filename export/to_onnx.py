@@ -7,12 +7,11 @@ python export/to_onnx.py fcn_resnet50 --precision fp16 -o fcn_resnet50-fp16.onnx
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line import add_checkpoint_flags, end_as_by_ctrl_c
 from errors import ExportError, one_line
 
 if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is instant
@@ -31,7 +30,7 @@ DIMENSIONS = ("batch", "height", "width")
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
     options = _parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    end_as_by_ctrl_c()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
     try:
         export(options)
@@ -196,34 +195,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     for name in DIMENSIONS:
         parser.add_argument(f"--{name}", type=_size, metavar="N", help=f"fix the {name} (default: dynamic)")
-    parser.add_argument("--family", help="name the family instead of recognising it by keys")
-    parser.add_argument("--variant", help="name the variant where the keys cannot tell, e.g. fcn8s or fcn8s-atonce")
-    parser.add_argument(
-        "--input-scale", type=_fraction, metavar="1/255|1", help="what frames were multiplied by in training"
-    )
-    parser.add_argument(
-        "--trust-pickle", action="store_true", help="read a whole-module pickle (none of its code is run)"
-    )
+    add_checkpoint_flags(parser)
     parser.add_argument("--opset", type=int, default=17, metavar="N", choices=range(17, 21), help="17 (default) to 20")
     return parser
-
-
-def _terminate(signum: int, frame: object) -> None:
-    """End as by Ctrl-C, so that nothing half-written stays."""
-    raise KeyboardInterrupt
 
 
 def _size(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_SIZE:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MAX_SIZE}, got {text!r}")
     return int(text)
-
-
-def _fraction(text: str) -> float:
-    try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise argparse.ArgumentTypeError(f"expected a number such as 1/255 or 1, got {text!r}") from None
 
 
 if __name__ == "__main__":

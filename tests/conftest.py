@@ -12,18 +12,11 @@ import torch
 
 import to_onnx
 from simulated.host import MakeHost, gpu_host
-from tiny_networks import tiny, upstream_state
+from tiny_networks import options_for, tiny, upstream_state
 
 torch.set_num_threads(1)  # tiny networks: a second thread waits more than it works
 
 Export = Callable[..., Path]
-
-
-def options_for(name: str) -> list[str]:
-    """The flags that say what the keys of a tiny network cannot tell."""
-    family, variant = name.split()[:2]
-    flags = ["--variant", variant]
-    return [*flags, "--input-scale", "1/255"] if family in ("d2l", "zijundeng") else flags
 
 
 def plain_session(path: Path) -> onnxruntime.InferenceSession:

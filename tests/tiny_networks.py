@@ -134,3 +134,10 @@ def _zijundeng_keys(state: dict[str, Tensor], variant: str) -> dict[str, Tensor]
         module, _, leaf = key.rpartition(".")
         renamed[f"{names.get(module, module)}.{leaf}"] = value
     return renamed
+
+
+def options_for(name: str) -> list[str]:
+    """The flags that say what the keys of a tiny network cannot tell."""
+    family, variant = name.split()[:2]
+    flags = ["--variant", variant]
+    return [*flags, "--input-scale", "1/255"] if family in ("d2l", "zijundeng") else flags

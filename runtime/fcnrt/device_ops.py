@@ -29,6 +29,7 @@ from .spec import Tail
 Array = npt.NDArray[Any]
 Record = Mapping[str, Any]
 ScoreType = Literal["fp32", "fp16"]
+SCORE_DTYPES: dict[ScoreType, np.dtype[Any]] = {"fp32": np.dtype(np.float32), "fp16": np.dtype(np.float16)}
 
 PACKS = Path(__file__).parent / "kernels"  # made by `make kernels`, one file per GPU generation
 _SHARED_ROWS = 8  # output rows that the fast variant computes from one reading of the scores

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from . import reference_ops
 from .cuda import Memory, Stream
 from .device_arrays import DeviceFrames, Nv12Frame, packed_view
-from .device_ops import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
+from .device_ops import SCORE_DTYPES, DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
 from .errors import BackendError
 from .spec import Tail
 
@@ -33,9 +33,8 @@ def prove_upsampling(kernels: Kernels, stream: Stream, classes: int, scores_type
     Raises:
         BackendError: there is no such kernel, or it computes wrong values.
     """
-    dtype = np.float32 if scores_type == "fp32" else np.float16
     for tail, samples, frame_size in _UPSAMPLINGS:
-        scores = _scores((2, min(classes, 300), *samples)).astype(dtype)
+        scores = _scores((2, min(classes, 300), *samples)).astype(SCORE_DTYPES[scores_type])
         logits = reference_ops.upsample(scores, *frame_size, tail)
         upsample = DeviceUpsampler(kernels, tail, scores.shape, scores_type, frame_size, frame_size)
         plain, _, warned = _upsampled(kernels, stream, upsample, scores, logits.shape, confident=False)

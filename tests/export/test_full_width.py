@@ -10,8 +10,7 @@ import torch
 
 import fcnrt
 import to_onnx
-from conftest import options_for
-from tiny_networks import FULL_WIDTH, drawn, upstream_state
+from tiny_networks import FULL_WIDTH, drawn, options_for, upstream_state
 from verify import textured_frames
 
 

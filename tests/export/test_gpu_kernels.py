@@ -5,9 +5,7 @@ Scores and results lie between guards: a read outside the scores is NaN, a write
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -17,8 +15,8 @@ import torch
 import compile_kernels
 from fcnrt import reference_ops, sampling
 from fcnrt.spec import Tail
+from simulated.triton_kernels import interpreted_kernels
 
-SOURCE = Path(compile_kernels.__file__).with_name("gpu_kernels.py")
 TIE = 1e-3  # logits closer than this may change places in float32
 GUARD = 300  # elements on either side, more than a row of anything here
 VARIANTS = {(variant.kernel, variant.name): variant for variant in compile_kernels._variants(None, None)}
@@ -27,14 +25,7 @@ HALF, CORNERS, FULL = Tail("half_pixel"), Tail("align_corners"), Tail("none")
 
 @pytest.fixture(scope="module")
 def kernels() -> ModuleType:
-    """A second copy of gpu_kernels.py: whether a kernel is interpreted is settled when it is decorated."""
-    spec = importlib.util.spec_from_file_location("interpreted_kernels", SOURCE)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        spec.loader.exec_module(module)
-    return module
+    return interpreted_kernels()
 
 
 def guarded(values, filler):

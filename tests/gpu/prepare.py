@@ -31,8 +31,7 @@ def export(name: str, precision: str, folder: Path) -> Path:
     import torch
 
     import to_onnx
-    from conftest import options_for
-    from tiny_networks import many_classes, tiny, upstream_state
+    from tiny_networks import many_classes, options_for, tiny, upstream_state
 
     target = folder / file_name(name, precision)
     with tempfile.TemporaryDirectory() as scratch:

@@ -16,13 +16,13 @@ from fcnrt.device_arrays import DeviceFrames, DeviceView, Nv12Frame, packed_view
 from fcnrt.device_ops import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels
 from fcnrt.kernel_proofs import prove_nv12, prove_resizing, prove_upsampling
 from fcnrt.spec import Tail
+from kernel_checks import assert_labels, assert_near, bytes_of, noise
 
 from .engines import Machine
 
 pytestmark = pytest.mark.gpu
 Array = npt.NDArray[Any]
 HALF, CORNERS, FULL = Tail("half_pixel"), Tail("align_corners"), Tail("none")
-TIE = 1e-3  # logits closer than this may change places in float32
 GUARD = 300  # elements around what a kernel may read or write
 GUARD_BYTE, GUARD_HALF = 0xA5, np.nan
 
@@ -84,28 +84,6 @@ class Bench:
 @pytest.fixture
 def bench(gpu: Gpu, machine: Machine) -> Bench:
     return Bench(gpu, Kernels(gpu, machine.kernels))
-
-
-def noise(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
-    return np.random.default_rng(0).normal(size=shape, scale=4.0).astype(dtype)
-
-
-def bytes_of(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def assert_labels(labels: Array, logits: Array) -> None:
-    """Equal to the reference; elsewhere, only a logit as good as the best within float32's rounding."""
-    differs = labels != reference_ops.argmax(logits)
-    chosen = np.take_along_axis(logits, labels[:, None].astype(np.intp), axis=1)[:, 0]
-    assert (logits.max(axis=1) - chosen)[differs].max(initial=0) <= TIE
-    assert differs.mean() <= 0.001
-
-
-def assert_near(values: Array, expected: Array) -> None:
-    """Equal but for the rounding of a byte."""
-    assert values.shape == expected.shape
-    assert np.abs(values.astype(np.float64) - expected).max() <= 1
 
 
 # tail, samples, frame, what the network saw

@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 
-from conftest import options_for
 from deploy import DeployedFcn, deploy, first_conv
 from fcnrt.backends.base import Shape
 from fcnrt.backends.gpu import DeviceScores, Network
 from fcnrt.cuda import Gpu, Stream
 from fcnrt.spec import ModelSpec
 from recognition import choose_contract
-from tiny_networks import many_classes, tiny
+from tiny_networks import many_classes, options_for, tiny
 
 from .prepare import MANY_CLASSES
 

@@ -23,6 +23,7 @@ from fcnrt.cuda import Gpu, Memory, Stream
 from fcnrt.device_arrays import DeviceFrames, DeviceView, Nv12Frame, packed_view
 from fcnrt.device_ops import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, installed_kernels
 from fcnrt.spec import Tail
+from kernel_checks import assert_labels, assert_near, bytes_of, noise
 from simulated import MODES, SimulatedCuda, simulated_cuda
 from simulated.kernel_functions import Maker, kernel_records, numpy_kernel
 from simulated.kernels import KernelFunction
@@ -31,7 +32,6 @@ from simulated.triton_kernels import interpreted_kernel
 
 Array = npt.NDArray[Any]
 HALF, CORNERS, FULL, PADDED = Tail("half_pixel"), Tail("align_corners"), Tail("none"), Tail("none", 0, 2)
-TIE = 1e-3  # logits closer than this may change places in float32
 
 
 class Device:
@@ -120,27 +120,6 @@ def lent_device(simulated: SimulatedCuda, make: Maker) -> Iterator[Device]:
         made = Device(simulated, gpu, make)
         yield made
     vars(made).clear()  # pytest keeps it longer than the simulation
-
-
-def noise(shape: tuple[int, ...], dtype: npt.DTypeLike = np.float32) -> Array:
-    return np.random.default_rng(0).normal(size=shape, scale=4.0).astype(dtype)
-
-
-def bytes_of(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def assert_labels(labels: Array, logits: Array) -> None:
-    """Equal to the reference; elsewhere, only a logit as good as the best within float32's rounding."""
-    differs = labels != reference_ops.argmax(logits)
-    chosen = np.take_along_axis(logits, labels[:, None].astype(np.intp), axis=1)[:, 0]
-    assert (logits.max(axis=1) - chosen)[differs].max(initial=0) <= TIE
-    assert differs.mean() <= 0.001
-
-
-def assert_near(values: Array, expected: Array) -> None:
-    assert values.shape == expected.shape
-    assert np.abs(values.astype(np.float64) - expected).max() <= 1
 
 
 # tail, samples, frame, what the network saw, rows that share a reading

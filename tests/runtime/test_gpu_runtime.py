@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 import fcnrt
 import to_onnx
 from conftest import Export
-from fcnrt.backends import ort_cuda
+from fcnrt.backends import gpu, ort_cuda
 from simulated import MODES
 from simulated.host import ENGINES, MakeHost, frames_of, labels_on_cpu
 from simulated.kernel_functions import kernel_records
@@ -167,6 +168,17 @@ def test_input_size_gives_labels_at_the_frames_own_size(
         labels = segment(frame)
         assert labels.shape == (203, 251)
         assert (labels == labels_on_cpu(model, [frame], **options)[0]).mean() >= 0.98  # frames differ by rounding
+
+
+def test_resizing_is_proved_once_for_all_shapes(
+    exported: Export, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proofs: list[Any] = []
+    monkeypatch.setattr(gpu, "prove_resizing", lambda *arguments: proofs.append(1))
+    with make_host().segmenter(exported("tramac fcn8s"), input_size=(96, 120)) as segment:
+        for height in (60, 70, 80):
+            segment(frames_of(1, height, 90)[0])
+    assert proofs == [1]
 
 
 @pytest.mark.parametrize("engine", ["10.16.1", "onnxruntime"])

@@ -45,7 +45,7 @@ def _run(memory: Memory, variant: compile_kernels.Variant, grid: Grid, *argument
         for value, kind in zip(arguments, variant.parameters, strict=True)
     ]
     with _checked(arrays), np.errstate(invalid="ignore", over="ignore"):
-        getattr(_interpreted(), variant.kernel)[grid](*tensors, **variant.constants)
+        getattr(interpreted_kernels(), variant.kernel)[grid](*tensors, **variant.constants)
 
 
 def _tensor(address: int, kind: str) -> torch.Tensor:
@@ -84,7 +84,7 @@ def _checked(arrays: list[npt.NDArray[Any]]) -> Iterator[None]:
 
 
 @functools.cache
-def _interpreted() -> ModuleType:
+def interpreted_kernels() -> ModuleType:
     """gpu_kernels.py once more: whether a kernel is interpreted is settled when it is decorated."""
     spec = importlib.util.spec_from_file_location("interpreted_gpu_kernels", _SOURCE)
     assert spec and spec.loader

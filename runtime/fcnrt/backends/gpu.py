@@ -23,7 +23,7 @@ import numpy as np
 
 from ..cuda import ALIGNMENT, Event, Gpu, Memory, PinnedMemory, Stream
 from ..device_arrays import DeviceArray, DeviceFrames, DeviceView, packed_view
-from ..device_ops import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
+from ..device_ops import SCORE_DTYPES, DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
 from ..errors import NOT_FINITE, BackendError, FrameError, UsageError
 from ..kernel_proofs import prove_nv12, prove_resizing, prove_upsampling
 from ..recent import Recent
@@ -139,8 +139,8 @@ class GpuBackend(Backend):
             view = self._sent(frames, slot)
             scores = self._network.scores(*self._network_input(DeviceFrames((view,))))
             self._compute.synchronize()
-            dtype = np.float32 if scores.type == "fp32" else np.float16
-            return self._gpu.downloaded(scores.address, scores.shape, dtype).astype(np.float32, copy=False)
+            found = self._gpu.downloaded(scores.address, scores.shape, SCORE_DTYPES[scores.type])
+            return found.astype(np.float32, copy=False)
 
     def label_on_device(
         self, frames: DeviceFrames, stream: int, labels: DeviceView | None, confidence: DeviceView | None
@@ -253,10 +253,14 @@ class GpuBackend(Backend):
         prove_nv12(self._kernels, self._compute)
         return DeviceNv12Converter(self._kernels, swap=self._network.color == "bgr")
 
+    @functools.cached_property
+    def _resize_kernels(self) -> Kernels:
+        prove_resizing(self._kernels, self._compute)
+        return self._kernels
+
     def _resizer_for(self, source: tuple[int, int], target: tuple[int, int], swap: bool) -> DeviceResizer:
         def make() -> DeviceResizer:
-            prove_resizing(self._kernels, self._compute)
-            return DeviceResizer(self._kernels, source, target, self._options.antialias, swap)
+            return DeviceResizer(self._resize_kernels, source, target, self._options.antialias, swap)
 
         return self._resizers.get((source, target, swap), make)
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
 from ..cuda import Gpu, Graph, Memory, Stream
-from ..device_ops import Kernels
+from ..device_ops import SCORE_DTYPES, Kernels
 from ..errors import BackendError, FrameError, MissingDependency, ModelFileError
 from ..recent import Recent
 from ..sidecar import REBUILD, Sidecar, read_sidecar
@@ -69,7 +69,7 @@ class TrtNetwork(Network):
 
     def scores(self, frames: int, shape: Shape) -> DeviceScores:
         batch, classes, height, width = self._scores_shapes.get(shape, lambda: self._infer_scores_shape(shape))
-        itemsize = 4 if self.scores_type == "fp32" else 2
+        itemsize = SCORE_DTYPES[self.scores_type].itemsize
         room = self._scores.at_least(batch * classes * height * width * itemsize)
         self._run(frames, shape, room.address)
         return DeviceScores(room.address, (batch, classes, height, width), self.scores_type)
