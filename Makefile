@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint kernels clean
+.PHONY: demo test soak lint kernels clean
 
 demo: $(INSTALLED)  ## train a slim FCN on generated streets, export it, label a drive
 	$(BIN)/python benchmarks/demo.py
 
 test: $(INSTALLED)  ## run all tests
 	$(BIN)/python -m pytest
+
+soak: $(INSTALLED)  ## run live video for half an hour: memory, order, a server that dies again and again
+	$(BIN)/python -m pytest -s tests/soak.py
 
 lint: $(INSTALLED)  ## what CI checks beside the tests
 	$(BIN)/ruff check

@@ -17,7 +17,7 @@ from PIL import Image
 
 import scenes
 from fcnrt.errors import MediaError
-from fcnrt.video import read_image
+from fcnrt.images import read_image
 from metrics import VOID
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))

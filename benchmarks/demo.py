@@ -25,7 +25,8 @@ from demo_training import (
     train,
 )
 from fcnrt import Segmenter, legend, overlay
-from fcnrt.video import VideoWriter, write_image, write_labels
+from fcnrt.images import write_image, write_labels
+from fcnrt.video import VideoWriter
 from metrics import ConfusionMatrix
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))

@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 import scenes
 from fcnrt.errors import MediaError
-from fcnrt.video import VideoReader, find_inputs, is_video, read_image
+from fcnrt.images import read_image
+from fcnrt.inputs import find_inputs, is_video
+from fcnrt.video import open_source
 from machine import cache_nbytes
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -77,8 +79,8 @@ def _frames(source: str, height: int, width: int) -> Iterator[UInt8Array]:
             yield scenes.scene(np.random.default_rng(index), height, width)[0]
     for path in find_inputs([source]):
         if is_video(path):
-            with VideoReader(path) as video:
-                yield from video
+            with open_source(path) as video:
+                yield from (frame.pixels for frame in video)
         else:
             yield read_image(path)
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from datasets import DataError, DataSet, open_data
 from fcnrt.errors import MediaError
-from fcnrt.video import IMAGE_SUFFIXES, find_inputs, read_image
+from fcnrt.images import read_image
+from fcnrt.inputs import IMAGE_SUFFIXES, find_inputs
 
 UInt8Array = npt.NDArray[np.uint8]
 

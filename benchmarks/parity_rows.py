@@ -13,8 +13,8 @@ from agreement import Agreement, Limits, figures, frame_miou, shortfalls
 from artefacts import Artefact, Labeller, hardware_of
 from fcnrt import FcnrtError, MissingDependency, ModelSpec
 from fcnrt.certificate import points_lost
+from fcnrt.images import write_image
 from fcnrt.palette import named_palette
-from fcnrt.video import write_image
 from measured_frames import Frame
 from metrics import Scores
 from torch_reference import Preference, TorchReference

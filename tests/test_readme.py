@@ -14,11 +14,15 @@ import pytest
 import torch
 
 import build_engine
+import latency
 import parity
+import report
 import to_onnx
 import train
+import video_rate
 from conftest import Export
 from fcnrt.__main__ import _parser as runtime_parser
+from fcnrt.video import VideoWriter, open_source
 from tiny_networks import tiny
 from verify import textured_frames
 
@@ -33,7 +37,7 @@ def commands() -> list[str]:
     lines = [line for kind, block in BLOCKS if kind in ("sh", "console") for line in block.splitlines()]
     prompts = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     plain = [line for kind, block in BLOCKS if kind == "sh" for line in block.splitlines() if line]
-    return [line.split("  #")[0].strip() for line in (*prompts, *plain, *INLINE)]
+    return [re.split(r"  #| > ", line)[0].strip() for line in (*prompts, *plain, *INLINE)]
 
 
 @pytest.mark.parametrize("command", sorted(set(commands())))
@@ -44,6 +48,9 @@ def test_command_is_one_that_we_have(command: str) -> None:
         "export/build_engine.py": build_engine,
         "benchmarks/parity.py": parity,
         "benchmarks/train.py": train,
+        "benchmarks/latency.py": latency,
+        "benchmarks/report.py": report,
+        "benchmarks/video_rate.py": video_rate,
     }
     if program.endswith("python") and arguments[0] in scripts:
         scripts[arguments[0]]._parser().parse_args(arguments[1:])
@@ -64,12 +71,18 @@ def test_command_is_one_that_we_have(command: str) -> None:
 def test_python_example_runs(exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copy(exported("caffe fcn8s"), tmp_path / "fcn8s.onnx")
     monkeypatch.chdir(tmp_path)
-    (example,) = (block for kind, block in BLOCKS if kind == "python")
+    example, video_example = (block for kind, block in BLOCKS if kind == "python")
     frames = list(textured_frames(3, 40, 51, seed=0).numpy())
     names = {"frame": frames[0], "frames": frames}
     exec(compile(example, "README.md", "exec"), names)
     assert names["labels"].shape == (40, 51) and names["labels"].dtype == np.uint8
     assert names["picture"].shape == (40, 51, 3)
+    with VideoWriter("street.mp4", 25, (40, 51)) as writer:
+        for frame in frames:
+            writer.write(frame)
+    exec(compile(video_example, "README.md", "exec"), names)
+    with open_source("overlay.mp4") as made:
+        assert sum(1 for _ in made) == 3
 
 
 def test_refusal_is_printed_as_shown(

@@ -196,20 +196,25 @@ def legend(classes: Sequence[str], palette: UInt8Array, font_px: int = 16, colum
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
-        raise MissingDependency("a legend needs Pillow: pip install fcnrt[video]") from error
+        raise MissingDependency("a legend needs Pillow: pip install 'fcnrt[video]'") from error
     font = ImageFont.load_default(size=font_px)
-    row_px, column_px = 2 * font_px, 3 * font_px + _widest(classes, font)
+    row_px, column_px = legend_row_px(font_px), 3 * font_px + _widest(classes, font)
     rows = -(-len(classes) // columns)
     width_px = column_px * -(-len(classes) // rows)
     picture = Image.new("RGB", (width_px, row_px * rows), "white")
     draw = ImageDraw.Draw(picture)
     for index, name in enumerate(classes):
         column, row = divmod(index, rows)
-        x, y = column * column_px + font_px // 2, row * row_px + font_px // 2
+        x, y = column * column_px + font_px // 2, row * row_px + (row_px - font_px) // 2
         red, green, blue = (int(value) for value in palette[index])
         draw.rectangle((x, y, x + font_px, y + font_px), fill=(red, green, blue), outline="black")
         draw.text((x + font_px * 3 // 2, y + font_px // 2), name, fill="black", font=font, anchor="lm")
     return np.array(picture)
+
+
+def legend_row_px(font_px: int) -> int:
+    """Height of one row of a legend in pixels."""
+    return font_px * 8 // 5
 
 
 def check_palette(labels_hw: npt.NDArray[Any], palette: UInt8Array) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -153,7 +153,7 @@ class Segmenter:
 
     def stream(
         self, frames: Iterable[npt.NDArray[np.uint8]], depth: int = 3
-    ) -> Iterator[tuple[npt.NDArray[np.uint8], Array]]:
+    ) -> Generator[tuple[npt.NDArray[np.uint8], Array], None, None]:
         """Label a sequence of frames while the next ones are being fetched.
 
         While it runs the Segmenter is in use: other calls raise UsageError.

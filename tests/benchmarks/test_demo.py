@@ -11,7 +11,7 @@ from PIL import Image
 import demo
 import fcnrt
 import scenes
-from fcnrt.video import VideoReader
+from fcnrt.video import open_source
 
 SIZE = (61, 83)
 MODEL_FILES = {"slim.pth", "slim.onnx", "classes.txt", "palette.txt"}
@@ -75,7 +75,7 @@ def test_figures_are_counted_over_unseen_scenes(segment, capsys):
 
 
 def test_film_has_the_length_asked_for(folder):
-    with VideoReader(folder / "street_overlay.mp4") as video:
+    with open_source(folder / "street_overlay.mp4") as video:
         assert sum(1 for _ in video) == round(0.4 * scenes.FRAME_RATE)
         assert video.rate == pytest.approx(scenes.FRAME_RATE)
 

@@ -15,13 +15,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import fcnrt
 from certify import CertifyError, certify, revoke
 from conftest import Export, plain_session
 from fcnrt import ModelFileError, Segmenter, UsageError
 from fcnrt.__main__ import main
 from fcnrt.backends import read_certificate, read_model, read_spec
 from fcnrt.certificate import FORMAT, MEASURE, Certificate, checked_certificate, digest, points_lost
+from fcnrt.images import write_image
 from fcnrt.sidecar import sidecar_path
 from simulated.host import MakeHost, frames_of
 
@@ -364,7 +364,7 @@ def test_info_of_engines(engine: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_segment_can_require_parity(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "street.png"
-    fcnrt.video.write_image(picture, frames_of(1, 33, 47)[0])
+    write_image(picture, frames_of(1, 33, 47)[0])
     command = ["segment", str(model), str(picture), "-o", str(tmp_path / "out"), "--require-parity", "0.1"]
     assert main(command) == 1
     assert capsys.readouterr().err == f"fcnrt: {model}: not certified; {MEASURE}\n"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,11 +17,13 @@ from PIL import Image
 import fcnrt
 from conftest import Export
 from fcnrt.__main__ import main
-from fcnrt.video import VideoReader, VideoWriter, write_image
+from fcnrt.images import write_image
+from fcnrt.video import VideoWriter, open_source
 from tiny_networks import CLASSES
 from verify import textured_frames
 
 SIZE = (45, 62)
+PATIENCE_S = 60  # for what must happen; nothing is timed
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +81,9 @@ def test_alpha(model: str, pictures: Path, tmp_path: Path) -> None:
 def test_video_gives_an_overlay_of_all_frames(model: str, clip: Path, tmp_path: Path) -> None:
     assert main(["segment", model, str(clip), "-o", str(tmp_path / "out")]) == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["drive_overlay.mp4"]
-    with VideoReader(tmp_path / "out/drive_overlay.mp4") as reader:
-        assert reader.rate == 12.5 and reader.size == (46, 64) and len(list(reader)) == 5
+    with open_source(tmp_path / "out/drive_overlay.mp4") as made:
+        assert made.rate == 12.5 and made.size == (46, 64)
+        assert [float(frame.time) for frame in made] == pytest.approx([index / 12.5 for index in range(5)])
 
 
 def test_labels_of_a_video_are_a_folder_of_pictures(model: str, clip: Path, tmp_path: Path) -> None:
@@ -171,6 +178,8 @@ def test_errors_are_one_line(
         [],
         ["segment"],
         ["segment", "m.onnx", "x.png"],
+        ["segment", "m.onnx", "x.mp4", "-o", "out", "--rtsp-reconnect-attempts", "-1"],
+        ["segment", "m.onnx", "x.mp4", "-o", "out", "--timeout", "0"],
         ["segment", "m.onnx", "x.png", "-o", "out", "--alpha", "1.5"],
         ["segment", "m.onnx", "x.png", "-o", "out", "--threads", "0"],
         ["stretch"],
@@ -190,23 +199,133 @@ def test_info_prints_what_the_file_says(exported: Export, capsys: pytest.Capture
     assert "deconv, stride 8, offset 31" in printed
 
 
-def test_interrupt_leaves_whole_files(
-    model: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def run_aside(*words: object) -> subprocess.Popen[bytes]:
+    """The command in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(fcnrt.__file__).parents[1])}
+    command = [sys.executable, "-m", "fcnrt", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_whole_files(number: signal.Signals, model: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    aside = run_aside("segment", model, "test:49x67@25", "-o", out, "--overlay", "--labels", "--stats")
+    until = time.monotonic() + PATIENCE_S
+    while not (out / "test_labels/000009.png").exists():
+        assert aside.poll() is None and time.monotonic() < until, aside.communicate()
+        time.sleep(0.01)
+    aside.send_signal(number)
+    _, error = aside.communicate(timeout=PATIENCE_S)
+    assert aside.returncode == 130 and error.decode().splitlines()[-1].startswith("fcnrt: interrupted; the files")
+    assert {path.name for path in out.iterdir()} == {"test_labels", "test_overlay.mp4"}
+    with open_source(out / "test_overlay.mp4") as made:
+        frames, labels = sum(1 for _ in made), len(list((out / "test_labels").iterdir()))
+    assert labels >= 10 and abs(frames - labels) <= 1  # it may come when one sink has the last frame and one has not
+
+
+def test_one_video_to_one_video(model: str, clip: Path, tmp_path: Path) -> None:
+    assert main(["segment", model, str(clip), "-o", str(tmp_path / "film.mkv"), "--boundaries", "--legend"]) == 0
+    with open_source(tmp_path / "film.mkv") as made:
+        assert sum(1 for _ in made) == 5
+
+
+def labels_of(model: str, source: str) -> list[np.ndarray]:
+    with fcnrt.Segmenter(model, color="rgb") as segment, open_source(source) as frames:
+        return [segment(frame.pixels) for frame in frames]
+
+
+def test_a_label_video_has_the_palettes_colours(model: str, tmp_path: Path) -> None:
+    source = "test:49x67@25*4"
+    assert main(["segment", model, source, "-o", str(tmp_path / "labels.mp4"), "--labels"]) == 0
+    palette = fcnrt.Segmenter(model).palette
+    with open_source(tmp_path / "labels.mp4") as made:
+        for frame, labels in zip(made, labels_of(model, source), strict=True):
+            assert np.array_equal(frame.pixels, palette[labels])
+
+
+def test_bare_labels_go_to_the_standard_output(model: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    source = "test:49x67@25*4"
+    assert main(["segment", model, source, "-o", "-", "--stats"]) == 0
+    captured = capfdbinary.readouterr()
+    assert captured.out == b"".join(labels.tobytes() for labels in labels_of(model, source))
+    assert b"4 frames in" in captured.err and b"write labels" in captured.err
+
+
+def test_a_reader_that_goes_away_gets_one_line(model: str) -> None:
+    with run_aside("segment", model, "test:49x67@25", "-o", "-") as aside:
+        assert aside.stdout and aside.stderr and len(aside.stdout.read(49 * 67)) == 49 * 67
+        aside.stdout.close()
+        assert aside.wait(PATIENCE_S) == 1
+        lines = aside.stderr.read().decode().splitlines()
+    assert "the reader went away after " in lines[0] and len(lines) == 2 and " frames in " in lines[1]
+
+
+def test_pictures_become_a_film(model: str, pictures: Path, tmp_path: Path) -> None:
+    assert main(["segment", model, str(pictures), "-o", str(tmp_path / "film.mp4")]) == 0
+    with open_source(tmp_path / "film.mp4") as made:
+        assert [float(frame.time) for frame in made] == pytest.approx([0, 0.04, 0.08])
+
+
+def test_statistics_are_printed_on_demand(
+    model: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    write, written = VideoWriter.write, []
+    assert main(["segment", model, str(clip), "-o", str(tmp_path / "out"), "--stats"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["stage", "decode", "segment", "draw", "write"]
+    assert lines[5].startswith("5 frames in ") and lines[5].endswith("; 5 decoded, 0 dropped")
 
-    def interrupted(self: VideoWriter, frame: np.ndarray) -> None:
-        if len(written) == 3:
-            raise KeyboardInterrupt
-        written.append(1)
-        write(self, frame)
 
-    monkeypatch.setattr(VideoWriter, "write", interrupted)
-    assert main(["segment", model, str(clip), "-o", str(tmp_path / "out")]) == 130
-    assert "interrupted" in capsys.readouterr().err
-    with VideoReader(tmp_path / "out/drive_overlay.mp4") as reader:
-        assert len(list(reader)) == 3
-    assert len(list((tmp_path / "out").iterdir())) == 1
+def test_a_window_shows_and_ends(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    assert main(["segment", model, "test:49x67@25*3", "--show"]) == 0
+    assert capsys.readouterr().out.startswith("3 frames in ")
+
+
+def test_a_video_that_ends_early_gives_what_it_has(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.ts"
+    with av.open(str(cut), "w", format="mpegts") as container, open_source("test:64x96@25*100") as frames:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "g": "5"})
+        stream.width, stream.height = 96, 64
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.pixels)))
+        container.mux(stream.encode(None))
+    assert main(["segment", model, str(cut), "-o", str(whole)]) == 0
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert main(["segment", model, str(whole), "-o", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "whole.mp4: " in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.mp4", "b.mp4", "-o", "film.mp4"], "-o film.mp4: expected one input, got 2; name a folder"),
+        (["a.mp4", "-o", "film.mp4", "--labels", "--overlay"], "expected --labels or --overlay, got both"),
+        (["a.mp4", "-o", "-", "--labels", "--overlay"], "-o -: expected --labels or --overlay, got both"),
+        (["IN", "-o", "IN"], "would overwrite an input"),
+        (["missing.mp4", "-o", "film.mp4"], "missing.mp4: "),
+        (["gopher://camera/1", "-o", "film.mp4"], "gopher://camera/1: expected an address that begins with rtsp"),
+        (["rtsp://me:secret@127.0.0.1:9/x", "-o", "film.mp4"], "rtsp://127.0.0.1:9/x: "),
+    ],
+)
+def test_what_a_sequence_refuses(
+    words: list[str],
+    message: str,
+    model: str,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["segment", model, *(str(clip) if word == "IN" else word for word in words)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("fcnrt: ") and error.count("\n") == 1 and message in error and "secret" not in error
+    assert [path.name for path in tmp_path.iterdir()] == [clip.name]
 
 
 def test_runs_as_a_module_and_spills_nothing(model: str, pictures: Path, tmp_path: Path) -> None:

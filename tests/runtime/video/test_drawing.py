@@ -1,0 +1,168 @@
+"""Overlays with boundary lines and legends."""
+
+import numpy as np
+import pytest
+
+from fcnrt.errors import FrameError
+from fcnrt.palette import overlay, voc_palette
+from fcnrt.video.drawing import Drawing, draw_boundaries
+
+RNG = np.random.default_rng(5)
+PALETTE = voc_palette(21)
+NAMES = [f"class {index}" for index in range(21)]
+
+
+def _frame(height=37, width=53):
+    return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def _regions(height=37, width=53, dtype=np.uint8):
+    """Labels with a disc, a stripe one pixel wide and a single pixel."""
+    y, x = np.mgrid[:height, :width]
+    labels = np.where((y - height / 2) ** 2 + (x - width / 3) ** 2 < (height / 4) ** 2, 5, 1)
+    labels[:, width - 9], labels[3, 4] = 7, 9
+    return labels.astype(dtype)
+
+
+@pytest.mark.parametrize("alpha", [0, 0.3, 1])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_without_more_it_is_the_overlay(alpha, dtype):
+    frame, labels = _frame(), _regions(dtype=dtype)
+    before = frame.copy()
+    np.testing.assert_array_equal(Drawing(PALETTE, alpha)(frame, labels), overlay(frame, labels, PALETTE, alpha))
+    np.testing.assert_array_equal(frame, before)
+
+
+def test_it_draws_into_what_it_is_given():
+    frame, labels = _frame(240, 320), _regions(240, 320)
+    drawing = Drawing(PALETTE, boundaries=True, legend=NAMES[:4])
+    expected, out = drawing(frame, labels), np.empty_like(frame)
+    assert drawing(frame, labels, out) is out
+    np.testing.assert_array_equal(out, expected)
+    # A view whose pixels do not lie side by side, and the frame itself.
+    wide = np.zeros((240, 640, 3), np.uint8)
+    drawing(frame, labels, wide[:, ::2])
+    np.testing.assert_array_equal(wide[:, ::2], expected)
+    np.testing.assert_array_equal(drawing(frame, labels, frame), expected)
+
+
+# ---- boundaries
+
+
+def test_a_line_runs_between_classes_and_nowhere_else():
+    labels = _regions()
+    drawn = Drawing(PALETTE, boundaries=True)(_frame() // 8 + 20, labels)
+    plain = overlay(_frame() // 8 + 20, labels, PALETTE)
+    line = (drawn == 255).all(axis=-1)
+    differs = np.zeros_like(line)
+    differs[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    differs[:-1] |= labels[:-1] != labels[1:]
+    np.testing.assert_array_equal(line, differs)
+    assert 0.05 < line.mean() < 0.2 and (plain < 255).all()
+
+
+@pytest.mark.parametrize(("height", "width_px"), [(360, 1), (480, 1), (720, 2), (1080, 2), (1440, 3), (2160, 4)])
+def test_lines_grow_with_the_frame(height, width_px):
+    labels = np.zeros((height, height + 8), np.uint8)
+    labels[:, height // 2 :] = 1
+    picture = np.zeros((*labels.shape, 3), np.uint8)
+    draw_boundaries(picture, labels)
+    line = np.flatnonzero(picture[7, :, 0])
+    assert len(line) == width_px and (picture == picture[7]).all()
+    # In the middle of it the one class ends.
+    assert abs(line.mean() + 0.5 - height // 2) <= 0.5
+
+
+@pytest.mark.parametrize("level", range(0, 256, 15))
+def test_lines_are_seen_on_any_ground(level):
+    labels = np.eye(8, dtype=np.uint8)
+    picture = np.full((8, 8, 3), level, np.uint8)
+    draw_boundaries(picture, labels)
+    changed = np.abs(picture.astype(int) - level)
+    assert set(np.unique(picture)) <= {level, 0, 255} and changed.max() >= 127 and (changed[changed > 0] >= 127).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (2, 2)])
+def test_lines_in_tiny_frames(shape):
+    labels = np.arange(shape[0] * shape[1], dtype=np.uint8).reshape(shape)
+    drawn = Drawing(PALETTE, boundaries=True)(np.zeros((*shape, 3), np.uint8), labels)
+    assert drawn.any() == (labels.size > 1)
+
+
+# ---- legends
+
+
+def _covered(size, names, palette=PALETTE):
+    """Where a legend changes black frames of class 0, whose colour is black, and the notes."""
+    drawing = Drawing(palette, legend=names)
+    drawn = drawing(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8))
+    return drawn.any(axis=-1), drawing.notes
+
+
+@pytest.mark.parametrize("size", [(240, 320), (480, 640), (1080, 1920), (641, 367), (2160, 3840)])
+@pytest.mark.parametrize("classes", [1, 11, 21])
+def test_a_legend_fits_and_covers_a_quarter_at_most(size, classes):
+    pytest.importorskip("PIL")
+    covered, notes = _covered(size, NAMES[:classes])
+    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+    height, width = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
+    assert notes == [] and height * width * 4 <= size[0] * size[1]
+    assert 0 < rows[0] < 40 and 0 < columns[0] < 40 and rows[-1] < size[0] - 1 and columns[-1] < size[1] - 1
+    # Each name has a row of its own, higher than 14 pixels and in proportion to the frame.
+    assert height >= max(14, min(size) / 45) * (classes if width * 3 < size[1] and classes < 12 else classes // 3)
+
+
+def test_a_legend_shows_the_colours_and_some_of_the_frame():
+    pytest.importorskip("PIL")
+    names, size = ["sky", "road"], (240, 320)
+    palette = np.array([(200, 40, 0), (0, 90, 220)], np.uint8)
+    labels = np.zeros(size, np.uint8)
+    bright, dark = (
+        Drawing(palette, 0, legend=names)(np.full((*size, 3), level, np.uint8), labels) for level in (255, 0)
+    )
+    rows, columns = np.nonzero(dark.any(axis=-1))
+    legend = np.zeros(size, np.bool_)
+    legend[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
+    assert (bright[~legend] == 255).all()
+    # The frame shines through by 56 parts in 256, under the letters as well.
+    assert (np.abs(bright[legend].astype(int) - dark[legend] - 56) <= 1).all()
+    for colour in palette:
+        assert (np.abs(dark.astype(int) - colour.astype(int) * 200 // 256).max(axis=-1) <= 1).sum() > 30
+
+
+def test_a_legend_that_cannot_fit_is_left_out_and_noted_once():
+    pytest.importorskip("PIL")
+    names = [f"quite a long name, number {index}" for index in range(150)]
+    drawing = Drawing(voc_palette(150), 0, legend=names)
+    frame = _frame(480, 640)
+    for _ in range(3):
+        np.testing.assert_array_equal(drawing(frame, np.zeros((480, 640), np.uint8)), frame)
+    assert drawing.notes == ["the legend of 150 classes does not fit into frames of 480x640"]
+    covered, notes = _covered((7, 9), ["x"])
+    assert not covered.any() and notes == ["the legend of 1 classes does not fit into frames of 7x9"]
+
+
+def test_a_legend_follows_a_change_of_size():
+    pytest.importorskip("PIL")
+    drawing = Drawing(PALETTE, 0, legend=NAMES[:5])
+    drawn = [drawing(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)) for size in ((240, 320), (720, 960)) * 2]
+    assert drawn[1].any(axis=-1).sum() > 4 * drawn[0].any(axis=-1).sum() > 0
+    np.testing.assert_array_equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"alpha": 1.5}, r"alpha: expected a number in 0\.\.1, got 1\.5"),
+        ({"alpha": float("nan")}, "got nan"),
+        ({"legend": [*NAMES, "one more"]}, r"legend: expected at most 21 names \(the palette's length\), got 22"),
+    ],
+)
+def test_refused_when_it_is_made(options, expected):
+    with pytest.raises(FrameError, match=expected):
+        Drawing(PALETTE, **options)
+
+
+def test_refused_when_it_draws():
+    with pytest.raises(FrameError, match=r"labels: expected below 21 .* got 30"):
+        Drawing(PALETTE)(_frame(), np.full((37, 53), 30, np.uint8))
