@@ -38,7 +38,7 @@ def main(model: str, video: str, output: str) -> None:
         stream = container.add_stream("h264_nvenc", rate=source.rate or 25, width=width, height=height)
         stream.codec_context.time_base = Fraction(1, TICKS)
         for frame, labels in Pipeline(source, segmenter):
-            luma = torch.from_dlpack(frame.pixels.luma)[:height, :width]
+            luma = torch.as_tensor(frame.pixels.luma, device="cuda")[:height, :width]
             chroma = colours[torch.from_dlpack(labels)[:height:2, :width:2].long()]  # (H / 2, W / 2, 2)
             torch.cuda.current_stream().synchronize()  # NVENC works on a stream of its own
             picture = av.VideoFrame.from_dlpack((luma, chroma), format="nv12", primary_ctx=True)

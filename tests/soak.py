@@ -112,8 +112,8 @@ def test_a_stream_whose_server_dies_again_and_again(model: Path, tmp_path: Path)
     film = next(stage for stage in statistics.stages if stage.name.startswith("write"))
     assert len(written) == film.frames
     assert statistics.faults["reconnections"] >= KILLS - 1
-    # The server's 500 frames come round, and start again with each server; otherwise they rise.
-    falls = sum(after <= before for before, after in pairwise(written))
+    # The server's 500 frames come round, and start again with each server; otherwise they rise, or it repeats one.
+    falls = sum(after < before for before, after in pairwise(written))
     assert falls <= KILLS + SECONDS * 25 / 500 + 1
 
 

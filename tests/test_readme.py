@@ -23,6 +23,7 @@ import video_rate
 from conftest import Export
 from fcnrt.__main__ import _parser as runtime_parser
 from fcnrt.video import VideoWriter, open_source
+from report_markdown import contest_tables
 from tiny_networks import tiny
 from verify import textured_frames
 
@@ -112,6 +113,14 @@ def test_table_of_the_last_step_quotes_the_committed_results() -> None:
         times = [row["median_ms"][contender] for contender in ("fcnrt", "onnxruntime", "torch")]
         best = min(row["times_ours"][rival][0] for rival in ("onnxruntime", "torch"))
         assert figures == [f"{value:.1f}" for value in (*times, best)]
+
+
+def test_latency_tables_quote_the_committed_results() -> None:
+    results = {path.name: json.loads(path.read_text()) for path in (ROOT / "benchmarks/results").glob("latency-*.json")}
+    measured = {table for result in results.values() for table in contest_tables(result)}
+    quoted = re.findall(r"^\| [^\n|]*\.onnx, \d+x\d+ \|.*(?:\n\|.*)+", README, flags=re.M)
+    assert quoted and set(quoted) <= measured
+    assert all(f"latency-{table.split('.onnx')[0].removeprefix('| ')}.json" in README for table in quoted)
 
 
 def test_training_figure_is_the_curves_best() -> None:

@@ -15,7 +15,7 @@ from .errors import FrameError, MediaError, MissingDependency
 from .images import read_image, write_image, write_labels
 from .jobs import STDOUT, Job, check_targets, is_folder, plan_jobs
 from .segmenter import Segmenter
-from .terminal import one_line
+from .terminal import interrupts_end_at_once, one_line
 from .video import (
     Drawing,
     FrameSource,
@@ -28,7 +28,7 @@ from .video import (
     Window,
     open_source,
 )
-from .video.addresses import public
+from .video.addresses import is_stream, public
 
 T = TypeVar("T")
 
@@ -92,7 +92,9 @@ def segment(options: argparse.Namespace) -> int:
     check_targets(jobs, options.force)
     if is_folder(options.output):
         Path(options.output).mkdir(parents=True, exist_ok=True)
-    with _segmenter(options) as segmenter:
+    with interrupts_end_at_once():
+        segmenter = _segmenter(options)
+    with segmenter:
         run = _Run(segmenter, options)
         for job in progress(jobs, "file", hide=len(jobs) == 1):
             run.do(job)
@@ -136,7 +138,7 @@ class _Run:
 
     def report(self) -> None:
         """Print what was done, apart from labels that go to the standard output."""
-        output = "standard output" if self._options.output == STDOUT else self._options.output
+        output = "standard output" if self._options.output == STDOUT else one_line(self._options.output or "")
         elapsed_s = time.perf_counter() - self._started
         text = f"{self.frames} frame{'s'[: self.frames != 1]} in {elapsed_s:.1f} s, files included"
         print(
@@ -157,12 +159,14 @@ class _Run:
 
     def _do_sequence(self, job: Job) -> None:
         options = self._options
-        with open_source(
-            job.source,
-            timeout=options.timeout,
-            reconnect_interval=options.rtsp_reconnect_interval,
-            reconnect_attempts=options.rtsp_reconnect_attempts,
-        ) as source:
+        with interrupts_end_at_once():
+            source = open_source(
+                job.source,
+                timeout=options.timeout,
+                reconnect_interval=options.rtsp_reconnect_interval,
+                reconnect_attempts=options.rtsp_reconnect_attempts,
+            )
+        with source:
             sinks = list(self._sinks(job, source))
             with Pipeline(source, self._segmenter, sinks) as pipeline:
                 try:
@@ -176,7 +180,7 @@ class _Run:
     def _sinks(self, job: Job, source: FrameSource) -> Iterator[Sink]:
         palette = self._segmenter.palette
         if job.overlay:
-            heard = job.source if Path(job.source).is_file() else None
+            heard = None if is_stream(job.source) or not Path(job.source).is_file() else job.source
             yield OverlayVideo(job.overlay, source, self._drawing, audio_from=heard)
         if job.labels:
             yield (

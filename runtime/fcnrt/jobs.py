@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from .errors import MediaError
-from .inputs import find_inputs, is_video
-from .video.addresses import is_stream
+from .inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_inputs, is_video
+from .video.addresses import camera, is_generated, is_stream, public
 
 STDOUT = "-"
 FILM_SUFFIXES = (".mp4", ".mkv", ".mov")
@@ -55,6 +54,7 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overla
         MediaError: an input is not there, or the output does not suit.
     """
     if is_folder(output):
+        _check_folder(str(output))
         return [job for where in inputs for job in _jobs_for_folder(where, Path(str(output)), labels, overlay)]
     if len(inputs) > 1:
         raise MediaError(f"-o {output or '(none)'}: expected one input, got {len(inputs)}; name a folder for several")
@@ -82,10 +82,21 @@ def check_targets(jobs: Sequence[Job], force: bool) -> None:
             if target.resolve() in protected:
                 raise MediaError(f"{target} would overwrite an input; choose another -o")
             if target in makers:
-                raise MediaError(f"{job.source} and {makers[target]} would both make {target}; name them in two calls")
+                both = f"{public(job.source)} and {public(makers[target])}"
+                raise MediaError(f"{both} would both make {target}; name them in two calls")
             if target.exists() and not force:
                 raise MediaError(f"{target} exists; add --force to overwrite it, or choose another -o")
             makers[target] = job.source
+
+
+def _check_folder(output: str) -> None:
+    """Raise MediaError where a folder is named by what looks like, or is, a file."""
+    path, pictured = Path(output), IMAGE_SUFFIXES + VIDEO_SUFFIXES
+    if not output or (not path.is_dir() and (path.exists() or path.suffix.lower() in pictured)):
+        raise MediaError(
+            f"-o {output or repr(output)}: expected a folder, a video ({', '.join(FILM_SUFFIXES)}) or -, "
+            f"got {'a file' if path.is_file() else 'another name'}"
+        )
 
 
 def _jobs_for_folder(where: str, folder: Path, labels: bool, overlay: bool) -> list[Job]:
@@ -120,7 +131,9 @@ def _sequence_job(where: str, stem: str, folder: Path, labels: bool, overlay: bo
 def _stem(address: str) -> str:
     """A file name for a stream: the last word of its path, or the host, or what kind of source it is."""
     if "://" in address:
-        parts = urlsplit(address)
-        return re.sub(r"[^\w.-]+", "", Path(parts.path).stem or parts.hostname or "stream")
-    kind, _, number = Path(address).name.partition(":")
-    return kind + number if number.isdecimal() else kind
+        # Of what may be told: a file's name is no place for a password.
+        host, _, path = public(address).partition("://")[2].partition("?")[0].partition("/")
+        return re.sub(r"[^\w.-]+", "", Path(path).stem or host.rpartition(":")[0] or host) or "stream"
+    if is_generated(address):
+        return address.partition(":")[0]
+    return f"{'video' if address.startswith('/') else 'camera'}{camera(address)}"

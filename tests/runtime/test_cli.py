@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -18,6 +21,7 @@ import fcnrt
 from conftest import Export
 from fcnrt.__main__ import main
 from fcnrt.images import write_image
+from fcnrt.jobs import plan_jobs
 from fcnrt.video import VideoWriter, open_source
 from tiny_networks import CLASSES
 from verify import textured_frames
@@ -223,6 +227,88 @@ def test_interrupt_leaves_whole_files(number: signal.Signals, model: str, tmp_pa
     assert labels >= 10 and abs(frames - labels) <= 1  # it may come when one sink has the last frame and one has not
 
 
+@pytest.mark.parametrize("place", ["Segmenter", "open_source"])
+def test_an_interrupt_while_libraries_are_loaded_ends_at_once(place: str, model: str, tmp_path: Path) -> None:
+    """As an exception it would meet an engine's own code, which crashes; here nobody may catch it."""
+    script = f"""
+import os, signal, sys
+from fcnrt import __main__, command_segment
+def interrupted(*words, **options):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000): pass
+    except BaseException:
+        sys.exit("an exception")
+command_segment.{place} = interrupted
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", script, "segment", model, "test:*3", "-o", str(tmp_path / "film.mp4")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(fcnrt.__file__).parents[1])}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (run.returncode, run.stderr) == (130, "fcnrt: interrupted; the files written so far are whole\n")
+
+
+def test_a_second_interrupt_does_not_disturb_the_first(model: str, tmp_path: Path) -> None:
+    """Sent as soon as the first is being obeyed, which takes a while: many frames wait, none may be lost."""
+    film = tmp_path / "film.mp4"
+    aside = run_aside("segment", model, "test:480x640@25", "-o", film)
+    until = time.monotonic() + PATIENCE_S
+    while not list(tmp_path.glob(".fcnrt-*")):
+        assert aside.poll() is None and time.monotonic() < until, aside.communicate()
+        time.sleep(0.01)
+    time.sleep(0.2)
+    aside.send_signal(signal.SIGINT)
+    time.sleep(0.01)
+    aside.send_signal(signal.SIGTERM)
+    _, error = aside.communicate(timeout=PATIENCE_S)
+    assert aside.returncode == 130 and error.decode().splitlines() == [
+        "fcnrt: interrupted; the files written so far are whole"
+    ]
+    assert list(tmp_path.iterdir()) == [film]
+    with open_source(film) as made:
+        assert sum(1 for _ in made)
+
+
+def test_a_third_interrupt_ends_what_cannot_finish(model: str) -> None:
+    """A reader that does not read holds the writing thread for ever."""
+    with run_aside("segment", model, "test:480x640@25", "-o", "-") as aside:
+        assert aside.stdout and len(aside.stdout.read(1000)) == 1000
+        until = time.monotonic() + PATIENCE_S
+        while aside.poll() is None and time.monotonic() < until:
+            aside.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+        assert aside.returncode == 130
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_closed_standard_stream_is_no_hindrance(
+    stream: str, model: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, stream, None)
+    assert main(["segment", model, str(clip), "-o", str(tmp_path / "film.mp4"), "--stats"]) == 0
+    assert (tmp_path / "film.mp4").exists()
+    getattr(sys, stream).close()
+
+
+def test_an_address_longer_than_any_file_name_is_no_file(
+    model: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Signed addresses are."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *words: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            address = f"http://127.0.0.1:{server.server_port}/{clip.name}?signature={300 * 's'}"
+            assert main(["segment", model, address, "-o", str(tmp_path / "film.mp4")]) == 0
+        finally:
+            server.shutdown()
+    assert "sss" not in "".join(capsys.readouterr()) and (tmp_path / "film.mp4").exists()
+
+
 def test_one_video_to_one_video(model: str, clip: Path, tmp_path: Path) -> None:
     assert main(["segment", model, str(clip), "-o", str(tmp_path / "film.mkv"), "--boundaries", "--legend"]) == 0
     with open_source(tmp_path / "film.mkv") as made:
@@ -306,6 +392,14 @@ def test_a_video_that_ends_early_gives_what_it_has(
         (["a.mp4", "b.mp4", "-o", "film.mp4"], "-o film.mp4: expected one input, got 2; name a folder"),
         (["a.mp4", "-o", "film.mp4", "--labels", "--overlay"], "expected --labels or --overlay, got both"),
         (["a.mp4", "-o", "-", "--labels", "--overlay"], "-o -: expected --labels or --overlay, got both"),
+        (["IN", "-o", "film.avi"], "-o film.avi: expected a folder, a video (.mp4, .mkv, .mov) or -"),
+        (["IN", "-o", "street.png"], "-o street.png: expected a folder, a video"),
+        (["IN", "-o", os.devnull], f"-o {os.devnull}: expected a folder, a video"),
+        (["IN", "-o", ""], "-o '': expected a folder, a video"),
+        (
+            ["rtsp://me:secret@a/1", "rtsp://me:secret@b/1", "-o", "out"],
+            "rtsp://b/1 and rtsp://a/1 would both make out",
+        ),
         (["IN", "-o", "IN"], "would overwrite an input"),
         (["missing.mp4", "-o", "film.mp4"], "missing.mp4: "),
         (["gopher://camera/1", "-o", "film.mp4"], "gopher://camera/1: expected an address that begins with rtsp"),
@@ -326,6 +420,23 @@ def test_what_a_sequence_refuses(
     error = capsys.readouterr().err
     assert error.startswith("fcnrt: ") and error.count("\n") == 1 and message in error and "secret" not in error
     assert [path.name for path in tmp_path.iterdir()] == [clip.name]
+
+
+@pytest.mark.parametrize(
+    ("address", "stem"),
+    [
+        ("rtsp://me:se[cret@camera/live/street", "street"),
+        ("rtsp://me:sec/ret@camera:554", "camera"),
+        ("rtsp://me:sec?ret@[fe80::1]:554/", "fe801"),
+        ("http://host/a.m3u8?token=1", "a"),
+        ("camera:2", "camera2"),
+        ("/dev/video2", "video2"),
+        ("test:480x640@30000/1001*9", "test"),
+    ],
+)
+def test_files_of_streams_are_named_after_what_may_be_told(address: str, stem: str) -> None:
+    (job,) = plan_jobs([address], "out", labels=False, overlay=False)
+    assert job.overlay == Path(f"out/{stem}_overlay.mp4")
 
 
 def test_runs_as_a_module_and_spills_nothing(model: str, pictures: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ ALWAYS_LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtp", "udp", "srt")
 SCHEMES = (*ALWAYS_LIVE, "http", "https", "tcp")
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_ODD_PORT = re.compile(r"[^/?@]*:[^/?@]*[^/?@\d\]][^/?@]*\?")
 _CAMERA = re.compile(r"camera:(\d+)|/dev/video(\d+)")
 
 
@@ -45,7 +46,10 @@ def public(where: str) -> str:
     match = _SCHEME.match(where)
     if not match:
         return where
-    address, question, _ = where[match.end() :].partition("?")
+    rest = where[match.end() :]
+    if _ODD_PORT.match(rest):  # a password with a ? that should have been escaped
+        rest = rest.rpartition("@")[2]
+    address, question, _ = rest.partition("?")
     # The last @ of all: a password may hold an @ or a slash that should have been escaped.
     return match[0] + address.rpartition("@")[2] + ("?..." if question else "")
 
@@ -63,6 +67,7 @@ def check_file(where: str | Path) -> None:
     if path.is_dir():
         raise MediaError(f"{where}: expected a video file, got a folder")
     if not path.is_file():
-        raise MediaError(f"{where}: expected a video file, found none")
+        found = "got a pipe or device" if path.exists() else "found none"
+        raise MediaError(f"{where}: expected a video file, {found}")
     if not path.stat().st_size:
         raise MediaError(f"{where}: expected a video file, got an empty one")

@@ -23,6 +23,8 @@ from .reader import Reader
 _USUAL_RATE, _HIGHEST_RATE = Fraction(25), 1000  # of streams that do not tell, and above which they tell nonsense
 _TRIES = 8  # reads in a row that find damaged data, before the rest is given up
 _BLIND = 3  # timeouts to wait for a picture while packets come: some cameras send a whole one every ten seconds only
+_TIMELESS = {"mpjpeg", "mjpeg", "h264", "hevc"}  # formats without times, for which FFmpeg makes up 25 frames per second
+_PLAYLISTS = {"hls", "dash"}
 _JOINABLE = {"mpegts", "mpeg"}  # formats whose files may be joined end to end
 
 
@@ -80,12 +82,19 @@ class AvReader(Reader):
         kind = scheme(where)
         if kind is None:
             return camera(where) is not None
-        return kind in ALWAYS_LIVE or not self._container.duration
+        if kind in ALWAYS_LIVE:
+            return True
+        # MPEG-TS tells no duration to who cannot seek in it; but of a file its server tells the size. A playlist's says
+        # nothing.
+        whole = self._container.size > 0 and self._container.format.name not in _PLAYLISTS
+        return not (self._container.duration or whole)
 
     def _describe(self) -> None:
         """Find out rate and length, and set the decoder up."""
         rate = self._stream.guessed_rate or self._stream.average_rate
-        self.rate = Fraction(rate) if rate and 0 < rate <= _HIGHEST_RATE else None
+        self._timeless = self.live and self._container.format.name in _TIMELESS
+        known = rate and 0 < rate <= _HIGHEST_RATE and not self._timeless
+        self.rate = Fraction(rate) if known else None
         restarts = self.live or bool(_JOINABLE & set(self._container.format.name.split(",")))
         self._clock = Clock(1 / (self.rate or _USUAL_RATE), restarts)
         self._claim = Claim(self._container, self._stream, self.rate)
@@ -107,6 +116,8 @@ class AvReader(Reader):
             if frame.is_corrupt:
                 self.faults["damaged frames"] += 1
             decoded_at, time = monotonic(), None if frame.pts is None else frame.pts * self._stream.time_base
+            if self._timeless:
+                time = Fraction(decoded_at)
             yield Frame(self._converted(frame), self._clock.tell(time), self._number, decoded_at)
             self._number, self._blind_s = self._number + 1, 0.0
 

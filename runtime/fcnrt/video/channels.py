@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -15,6 +16,9 @@ AGES_KEPT = 1000  # of the items that left a stage last
 
 class Channel(Generic[T]):
     """A queue between two threads that knows its end, the error there, and how long each side waited.
+
+    One thread gives and one takes; either may be interrupted anywhere, by Ctrl-C, and leaves it in order: threading's
+    conditions and Python's other queues can be left locked for ever.
 
     Args:
         capacity: items held at most.
@@ -31,7 +35,9 @@ class Channel(Generic[T]):
         self.put_wait_s = self.get_wait_s = 0.0
         self._drop_oldest = drop_oldest
         self._items: deque[T] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        # Written in C, as the lock is. They hold one token at most, which says: look again.
+        self._item_bell, self._room_bell = SimpleQueue[None](), SimpleQueue[None]()
         self._ended = self._cancelled = False
         self._error: BaseException | None = None
 
@@ -42,49 +48,61 @@ class Channel(Generic[T]):
 
     def put(self, item: T) -> bool:
         """Add an item, waiting for room if need be; False when nobody takes any more."""
-        with self._changed:
-            if self._drop_oldest and len(self._items) == self.capacity:
-                self._items.popleft()
-                self.dropped += 1
-            self.put_wait_s += self._wait(lambda: len(self._items) < self.capacity or self._cancelled)
-            if not self._cancelled:
-                self._items.append(item)
-                self._changed.notify_all()
-            return not self._cancelled
+        while True:
+            with self._lock:
+                if self._cancelled:
+                    return False
+                if self._drop_oldest and len(self._items) == self.capacity:
+                    self._items.popleft()
+                    self.dropped += 1
+                if len(self._items) < self.capacity:
+                    self._items.append(item)
+                    _ring(self._item_bell)
+                    return True
+            self.put_wait_s += _heard(self._room_bell)
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that no item comes any more; who takes gets what is left, then the error."""
-        with self._changed:
+        with self._lock:
             self._ended, self._error = True, error
-            self._changed.notify_all()
+            _ring(self._item_bell)
 
     def cancel(self) -> None:
         """Say that no item is wanted any more: both sides stop, and what is left is let go."""
-        with self._changed:
+        with self._lock:
             self._cancelled = True
             self._items.clear()
-            self._changed.notify_all()
+            _ring(self._item_bell)
+            _ring(self._room_bell)
 
     def __iter__(self) -> Iterator[T]:
         """Take items until the end; raises the error there."""
         while True:
-            with self._changed:
-                self.get_wait_s += self._wait(lambda: bool(self._items) or self._ended or self._cancelled)
-                if not self._items:
-                    break
-                item = self._items.popleft()
-                self._changed.notify_all()
-            yield item
+            with self._lock:
+                items = [self._items.popleft()] if self._items else []
+                over = not items and (self._ended or self._cancelled)
+                if items:
+                    _ring(self._room_bell)
+            yield from items
+            if over:
+                break
+            if not items:
+                self.get_wait_s += _heard(self._item_bell)
         if self._error is not None and not self._cancelled:
             raise self._error
 
-    def _wait(self, ready: Callable[[], bool]) -> float:
-        """Wait until `ready`; seconds."""
-        if ready():
-            return 0.0
-        started = time.perf_counter()
-        self._changed.wait_for(ready)
-        return time.perf_counter() - started
+
+def _ring(bell: SimpleQueue[None]) -> None:
+    """Wake who waits for a bell, now or next."""
+    if bell.empty():
+        bell.put(None)
+
+
+def _heard(bell: SimpleQueue[None]) -> float:
+    """Wait for a bell; seconds."""
+    started = time.perf_counter()
+    bell.get()
+    return time.perf_counter() - started
 
 
 class Stage(Generic[T]):

@@ -9,7 +9,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from ..errors import FcnrtError, UsageError
+from ..errors import UsageError
 from ..segmenter import Segmenter
 from .channels import Channel, Stage
 from .frames import Frame, FrameSource, Labelled, Sink, StopRequested
@@ -37,9 +37,14 @@ class Pipeline:
         source: where frames come from.
         segmenter: what labels them; in use while the pipeline runs.
         sinks: where labelled frames go.
+
+    Raises:
+        UsageError: a sink is named twice.
     """
 
     def __init__(self, source: FrameSource, segmenter: Segmenter, sinks: Sequence[Sink] = ()) -> None:
+        if len({id(sink) for sink in sinks}) < len(sinks):
+            raise UsageError("sinks: expected each one once, got one of them twice; make a second one")
         self._source = source
         depth = 1 if source.live else DEPTH
         self._decoded: Channel[Frame] = Channel(depth, drop_oldest=source.live)
@@ -70,9 +75,9 @@ class Pipeline:
         if self._started:
             raise UsageError("pipeline: it has run already; make a new one")
         self._started = time.perf_counter()
-        for stage in self._stages:
-            stage.start()
         try:
+            for stage in self._stages:
+                stage.start()
             for labelled in self._labelled:
                 if not self._hand_on(labelled):
                     break
@@ -81,7 +86,11 @@ class Pipeline:
         except StopRequested:
             pass
         finally:
-            errors = self._finish()
+            try:
+                errors = self._finish()
+            except KeyboardInterrupt:  # what is left is to be finished nevertheless
+                self._finish()
+                raise
         for error in errors:
             raise error
 
@@ -153,7 +162,8 @@ class _Branch:
         self.inbox.end()
         for stage in self.stages:
             stage.join()
-        errors = [self._write.error] if self._write.error else []
+        error = self._write.error
+        errors = [] if error is None or isinstance(error, StopRequested) else [error]
         return [*errors, *_closed(self._sink)]
 
 
@@ -192,7 +202,7 @@ def _write(sink: Sink, drawings: Iterable[_Drawn]) -> Iterator[_Drawn]:
 def _closed(sink: Sink) -> list[BaseException]:
     try:
         sink.close()
-    except FcnrtError as error:
+    except Exception as error:  # of any kind where the sink is the user's own: others are still to be closed
         return [error]
     return []
 

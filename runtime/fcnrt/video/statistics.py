@@ -18,7 +18,7 @@ class StageStatistics:
     Attributes:
         name: "decode", "segment", "draw FILE" or "write FILE".
         frames: that left it.
-        rate: frames per second of its work alone, waiting left out; None before the first frame.
+        rate: frames per second of its own work, waiting left out, beside the others' work; None before the first frame.
         waiting: frames in the queue before it, now.
         room: how many that queue holds.
         dropped: frames that left that queue because a newer one came.
@@ -65,12 +65,13 @@ class Statistics:
         """A table with a line per stage, and a line about the whole."""
         rows = [_HEAD, *(_row(stage) for stage in self.stages)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+        later = "".join(f", {stage.dropped} more before {stage.name}" for stage in self.stages[2:] if stage.dropped)
         survived = "".join(f", {count} {name}" for name, count in self.faults.items())
         return "\n".join(
             [
                 *("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows),
                 f"{self.delivered} frames in {self.seconds:.1f} s, {self.rate:.1f} per second from end to end; "
-                f"{self.decoded} decoded, {self.dropped} dropped{survived}",
+                f"{self.decoded} decoded, {self.dropped} dropped{later}{survived}",
             ]
         )
 
@@ -93,7 +94,7 @@ def _one(stage: Stage[Any]) -> StageStatistics:
     )
 
 
-_HEAD = ("stage", "frames", "per second alone", "queue", "dropped", "age ms p50", "p99")
+_HEAD = ("stage", "frames", "per second at work", "queue", "dropped", "age ms p50", "p99")
 
 
 def _row(stage: StageStatistics) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from fcnrt.video.addresses import camera, is_stream, public, scheme
         ("rtsp://user:password@host:554/stream", "rtsp://host:554/stream"),
         ("rtsp://user:p@ss@host/stream", "rtsp://host/stream"),
         ("rtsp://user:pa/ss@host/stream", "rtsp://host/stream"),
+        ("rtsp://user:pa?ss@host/stream", "rtsp://host/stream"),
+        ("http://host:8080?mail=a@b", "http://host:8080?..."),
         ("rtsp://user@host", "rtsp://host"),
         ("RTSP://u:p@host", "RTSP://host"),
         ("http://host/video.cgi?user=admin&pwd=1234", "http://host/video.cgi?..."),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from PIL import Image
 
 from fcnrt.errors import MediaError
 from fcnrt.video import av_container
 from fcnrt.video.av_reader import AvReader
+from fcnrt.video.generated import Generated
 
 av = pytest.importorskip("av")
 from clips import clip, drained, numbers  # noqa: E402
@@ -21,6 +27,22 @@ SECRETS = "user:password@"
 def _assert_secret(error):
     told = f"{error} {error.__cause__} {error.__suppress_context__ or error.__context__}"
     assert "password" not in told and "token" not in told and "\n" not in str(error)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *words):
+        pass
+
+
+@contextlib.contextmanager
+def file_server(folder):
+    """Serve the files of a folder; host and port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield "{}:{}".format(*server.server_address)
+        finally:
+            server.shutdown()
 
 
 def test_a_video_by_http_is_not_live_where_its_length_is_known(tmp_path):
@@ -36,6 +58,40 @@ def test_a_video_by_http_that_breaks_off(tmp_path):
         frames, error = drained(source)
     assert 20 < len(frames) < 40 and numbers(frames) == list(range(len(frames)))
     assert str(error).startswith((f"http://{address}/a.mp4: cannot read on", f"http://{address}/a.mp4: ends early"))
+
+
+def test_a_file_in_packets_by_http_is_not_live_where_its_size_is_known(tmp_path):
+    """Taken for live it would be fetched again and again."""
+    data = clip(tmp_path / "a.ts").read_bytes()
+    with serving(data) as address, AvReader(f"http://{address}/a.ts") as source:
+        assert not source.live and numbers(source) == list(range(40))
+
+
+@pytest.mark.parametrize(("end", "live"), [("", True), ("#EXT-X-ENDLIST\n", False)])
+def test_a_playlist_by_http_is_live_until_it_has_an_end(tmp_path, end, live):
+    clip(tmp_path / "a.ts", frames=25)
+    segment = "#EXTINF:1.0,\na.ts\n"
+    head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:0\n"
+    (tmp_path / "a.m3u8").write_text(f"{head}{segment}{end}")
+    with file_server(tmp_path) as address, AvReader(f"http://{address}/a.m3u8", timeout=5) as source:
+        assert source.live is live
+
+
+def test_pictures_without_times_are_timed_by_the_clock(tmp_path):
+    """As cheap cameras send them, at whatever rate."""
+    parts = []
+    for pixels in (frame.pixels for frame in Generated("test:96x128*30")):
+        picture = io.BytesIO()
+        Image.fromarray(pixels).save(picture, "JPEG", quality=90)
+        header = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {picture.tell()}\r\n\r\n"
+        parts += [header.encode(), picture.getvalue(), b"\r\n"]
+    status = "200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=next"
+    with serving(b"".join(parts), status=status, length=None) as at, AvReader(f"http://{at}/video.mjpg") as source:
+        assert source.live and source.rate is None
+        frames, _ = drained(source)
+    assert numbers(frames) == list(range(len(frames))) and len(frames) >= 29
+    for frame in frames:
+        assert float(frame.time) == pytest.approx(frame.decoded_at - frames[0].decoded_at)
 
 
 @pytest.mark.parametrize("audio_s", [0, 3])
@@ -181,7 +237,10 @@ def test_options_go_to_ffmpeg(tmp_path, monkeypatch):
     for where, options in (("rtsp://h/s", {}), ("rtsp://h/s", {"rtsp_transport": "udp", "max_delay": "5"})):
         with pytest.raises(MediaError, match="cannot open: Connection refused"):
             AvReader(where, timeout=7, options=options)
-        assert given["options"] == {"rtsp_transport": "tcp", **options} and given["timeout"] == 7
+        assert (
+            given["options"] == {"rtsp_transport": "tcp", **av_container.LIVE_OPTIONS, **options}
+            and given["timeout"] == 7
+        )
     path = tmp_path / "a.mp4"
     path.write_bytes(b"x")
     with pytest.raises(MediaError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 
@@ -50,6 +51,43 @@ def test_the_newest_item_wins_where_the_oldest_is_dropped() -> None:
         assert channel.put(number)
     channel.end()
     assert list(channel) == [5, 6] and channel.dropped == 5 and channel.put_wait_s == 0
+
+
+def test_an_interrupt_leaves_no_channel_locked() -> None:
+    """Raised where Python may handle a signal, at the start and the end of each function that the channel calls."""
+
+    def use(channel: Channel[int]) -> None:
+        for number in range(2):
+            channel.put(number)
+        for number in channel:
+            if number == 1:
+                channel.end()
+
+    for event in range(1000):
+        channel, left, passed = Channel[int](2), [event], []
+
+        def interrupt(frame: object, kind: str, argument: object, left: list[int] = left) -> None:
+            if kind in ("call", "return"):
+                left[0] -= 1
+                if left[0] == 0:
+                    sys.setprofile(None)
+                    raise KeyboardInterrupt
+
+        sys.setprofile(interrupt)
+        try:
+            use(channel)
+            passed.append(event)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.setprofile(None)
+        other = threading.Thread(target=channel.cancel, daemon=True)
+        other.start()
+        other.join(PATIENCE_S)
+        assert not other.is_alive(), event
+        if passed and event:
+            break
+    assert 5 < event < 1000
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:

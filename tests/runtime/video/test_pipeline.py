@@ -14,6 +14,7 @@ import pytest
 from stand_ins import Segmenter, Sink, Source, failing_at
 
 from fcnrt.errors import FrameError, MediaError, UsageError
+from fcnrt.video.channels import Stage
 from fcnrt.video.frames import Frame, Labelled, StopRequested
 from fcnrt.video.pipeline import DEPTH, Pipeline
 
@@ -127,16 +128,30 @@ def test_a_sink_that_fails_ends_the_run_and_the_others_finish() -> None:
     assert other.numbers == list(range(len(other.numbers))) and 9 < len(other.numbers) < 5000
 
 
-def test_a_sink_that_cannot_be_closed_does_not_keep_the_others_open() -> None:
+@pytest.mark.parametrize("error", [MediaError("cannot finish"), ZeroDivisionError("cannot finish")])
+def test_a_sink_that_cannot_be_closed_does_not_keep_the_others_open(error: Exception) -> None:
     class Stuck(Sink):
         def close(self) -> None:
             super().close()
-            raise MediaError("cannot finish")
+            raise error
 
-    sinks = [Stuck(), Sink()]
-    with pytest.raises(MediaError, match="cannot finish"):
-        Pipeline(Source(5), Segmenter(), sinks).run()
-    assert [sink.closed for sink in sinks] == [1, 1] and sinks[1].numbers == list(range(5))
+    sinks, source = [Stuck(), Sink()], Source(5)
+    with pytest.raises(type(error), match="cannot finish"):
+        Pipeline(source, Segmenter(), sinks).run()
+    assert [sink.closed for sink in sinks] == [1, 1] and sinks[1].numbers == list(range(5)) and source.closed
+
+
+def test_a_sink_beside_the_callers_thread_may_end_the_run_too() -> None:
+    enough, other = Sink("enough", failing_at(4, StopRequested())), Sink("other")
+    Pipeline(Source(5000), Segmenter(), [enough, other]).run()
+    assert enough.numbers == list(range(4)) and enough.closed == other.closed == 1 and len(other.numbers) < 5000
+
+
+def test_a_sink_named_twice_is_refused() -> None:
+    """Two threads in one encoder would bring the process down."""
+    sink = Sink()
+    with pytest.raises(UsageError, match="expected each one once"):
+        Pipeline(Source(2), Segmenter(), [sink, Sink(), sink])
 
 
 @pytest.mark.parametrize("how", ["break", "close", "interrupt"])
@@ -152,6 +167,36 @@ def test_leaving_early_finishes_the_sinks(how: str) -> None:
             if frame.number == 6 and how == "interrupt":
                 raise KeyboardInterrupt
     assert sink.numbers == list(range(7)) and sink.closed == 1 and source.closed
+
+
+def test_an_interrupt_while_it_finishes_leaves_nothing_unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
+    join, interrupts = Stage.join, [KeyboardInterrupt()]
+
+    def interrupted(stage: Stage[Any], timeout_s: float | None = None) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        join(stage, timeout_s)
+
+    monkeypatch.setattr(Stage, "join", interrupted)
+    sinks, source = [Sink("one"), Sink("other")], Source(9)
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline(source, Segmenter(), sinks).run()
+    assert all(sink.numbers == list(range(9)) and sink.closed for sink in sinks) and source.closed
+
+
+def test_an_interrupt_while_threads_start_ends_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Stage.start
+
+    def interrupted(stage: Stage[Any]) -> None:
+        if stage.name == "segment":
+            raise KeyboardInterrupt
+        start(stage)
+
+    monkeypatch.setattr(Stage, "start", interrupted)
+    sink, source = Sink(), Source(100_000)
+    with pytest.raises(KeyboardInterrupt):
+        Pipeline(source, Segmenter(), [sink]).run()
+    assert sink.closed and source.closed
 
 
 def test_a_window_runs_in_the_callers_thread_and_may_end_the_run() -> None:
@@ -184,8 +229,25 @@ def test_statistics_say_where_frames_are_and_what_was_survived() -> None:
     assert pipeline.statistics.seconds == 0 and pipeline.statistics.rate == 0
     statistics = pipeline.run()
     lines = str(statistics).splitlines()
-    assert " ".join(lines[0].split()) == "stage frames per second alone queue dropped age ms p50 p99"
+    assert " ".join(lines[0].split()) == "stage frames per second at work queue dropped age ms p50 p99"
     assert [line.split()[0] for line in lines[1:-1]] == ["decode", "segment", "draw", "write"]
     assert lines[-1].endswith("; 40 decoded, 0 dropped, 3 corrupt packets") and lines[-1].startswith("40 frames in ")
     ages = [stage.age_ms[0] for stage in statistics.stages]
     assert ages == sorted(ages) and all(stage.rate for stage in statistics.stages)
+
+
+def test_drops_before_a_slow_sink_are_told(no_thread_stays: None) -> None:
+    first, rest = threading.Event(), threading.Event()
+
+    def wait(number: int) -> None:
+        first.set()
+        assert rest.wait(PATIENCE_S)
+
+    source = Source(9, live=True, before=lambda number: number == 0 or first.wait(PATIENCE_S))
+    with Pipeline(source, Segmenter(), [Sink("slow", wait)]) as pipeline:
+        for frame, _ in pipeline:
+            if frame.number == 8:
+                rest.set()
+    dropped = [stage.dropped for stage in pipeline.statistics.stages[2:]]
+    assert sum(dropped) == pipeline.statistics.delivered - pipeline.statistics.stages[-1].frames
+    assert all(f", {count} more before " in str(pipeline.statistics) for count in dropped if count)
