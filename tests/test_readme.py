@@ -123,6 +123,14 @@ def test_latency_tables_quote_the_committed_results() -> None:
     assert all(f"latency-{table.split('.onnx')[0].removeprefix('| ')}.json" in README for table in quoted)
 
 
+def test_pipeline_figures_are_the_committed_ones() -> None:
+    rows = json.loads((ROOT / "benchmarks/results/video-rate.json").read_text())["rows"]
+    text = " ".join(README.split())
+    for row in rows:
+        assert f"at {row['of_slowest_stage']['median']:.2f} " in text and row["size"] == [480, 640]
+    assert len(rows) == 2 and "waits 20 ms" in {row["network"] for row in rows}
+
+
 def test_training_figure_is_the_curves_best() -> None:
     with (ROOT / "benchmarks/results/train-camvid.csv").open() as file:
         epochs = list(csv.DictReader(file))

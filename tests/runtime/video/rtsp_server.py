@@ -27,7 +27,7 @@ def main(port: int, count: int, height: int, width: int, rate: int) -> None:
         server.wait_ready()
         server.wait_encoding_started()
         print("ready", flush=True)
-        server.serve_forever()
+        sys.stdin.read()  # until whoever started it is gone, however that ended
 
 
 class Camera:
@@ -44,7 +44,9 @@ class Camera:
         return f"rtsp://127.0.0.1:{self._port}/live"
 
     def start(self) -> None:
-        self._process = subprocess.Popen([sys.executable, __file__, *self._words], stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *self._words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         assert self._process.stdout and self._process.stdout.readline() == b"ready\n"
 
     def kill(self) -> None:
