@@ -22,6 +22,7 @@ from plots import standalone
 from report_latency import contest_plots, curve_plots, latency_section, tail_section
 from report_markdown import contest_tables
 from report_parity import parity_section
+from report_video import video_section
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
 from errors import one_line
@@ -86,6 +87,8 @@ class Source:
             return f"Latency of {self.content['model']['name']} on the {self.content['device'].upper()}"
         if self.kind == "parity":
             return f"Parity with {self.content['reference']['file']} on {self.content['data']['name']}"
+        if self.kind == "video-rate":
+            return "Video: a pipeline beside its stages"
         return "The last step alone: scores to labels on the CPU"
 
 
@@ -207,6 +210,7 @@ SECTIONS: Mapping[str, Callable[[Source], Markup]] = {
     "parity": lambda source: parity_section(source.content, source.path.with_suffix("")),
     "latency": lambda source: latency_section(source.content),
     "tail": lambda source: tail_section(source.content),
+    "video-rate": lambda source: video_section(source.content),
 }
 
 
@@ -216,7 +220,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add(
-        "results", type=Path, nargs="*", help="JSON files of parity.py, latency.py, tail.py (benchmarks/results/*.json)"
+        "results",
+        type=Path,
+        nargs="*",
+        help="JSON files of parity.py, latency.py, tail.py, video_rate.py (benchmarks/results/*.json)",
     )
     add("-o", "--output", type=Path, default=RESULTS / "report.html", help="the page (benchmarks/results/report.html)")
     add("--markdown", action="store_true", help="also print the latency tables as README quotes them")

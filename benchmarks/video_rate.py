@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +109,13 @@ def main(argv: list[str] | None = None) -> int:
     except FcnrtError as error:
         print(f"video_rate.py: {error}", file=sys.stderr)
         return 1
-    result = {"command": ["benchmarks/video_rate.py", *_shown(argv)], "machine": environment(PACKAGES), "rows": rows}
+    result = {
+        "benchmark": "video-rate",
+        "command": ["benchmarks/video_rate.py", *_shown(argv)],
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "environment": {**environment(PACKAGES), "threads": options.threads or os.cpu_count()},
+        "rows": rows,
+    }
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1) + "\n")
     print(f"wrote {options.json}")

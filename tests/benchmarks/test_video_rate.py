@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import report
 import video_rate
 from conftest import Export
 
@@ -18,7 +19,7 @@ def test_rows_of_both_networks_and_all_stages(
     words = ["--sizes", "98x131", "--frames", "4", "--iterations", "2", "--wait", "1", "--threads", "1"]
     assert video_rate.main([str(model), *words, "--json", str(result)]) == 0
     written = json.loads(result.read_text())
-    assert written["command"][:2] == ["benchmarks/video_rate.py", model.name] and written["machine"]["cores"]
+    assert written["command"][:2] == ["benchmarks/video_rate.py", model.name] and written["environment"]["threads"] == 1
     assert [(row["network"], row["size"], row["frames"]) for row in written["rows"]] == [
         (model.name, [98, 132], 4),  # H.264 has even sizes
         ("waits 1 ms", [98, 132], 4),
@@ -28,6 +29,8 @@ def test_rows_of_both_networks_and_all_stages(
         assert all(fps > 0 for fps in row["fps"].values())
         for ratio in (row["of_slowest_stage"], row["of_loop"]):
             assert 0 < ratio["p10"] <= ratio["median"] <= ratio["p90"]
+    page = report.page(report.read_sources([result]))
+    assert "a pipeline beside its stages" in page and "waits 1 ms" in page
     printed = capsys.readouterr().out
     assert printed.count("of its slowest stage alone") == printed.count("times the plain loop") == 2
 
@@ -41,3 +44,8 @@ def test_a_missing_model_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     assert video_rate.main(["missing.onnx"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("video_rate.py: missing.onnx: no such file") and error.count("\n") == 1
+
+
+def test_the_committed_results_make_a_page() -> None:
+    results = sorted((Path(__file__).parents[2] / "benchmarks/results").glob("*.json"))
+    assert len(results) >= 5 and report.page(report.read_sources(results)).count("<section") == len(results)
