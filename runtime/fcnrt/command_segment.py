@@ -138,13 +138,12 @@ class _Run:
 
     def report(self) -> None:
         """Print what was done, apart from labels that go to the standard output."""
-        output = "standard output" if self._options.output == STDOUT else one_line(self._options.output or "")
+        output = self._options.output
         elapsed_s = time.perf_counter() - self._started
-        text = f"{self.frames} frame{'s'[: self.frames != 1]} in {elapsed_s:.1f} s, files included"
-        print(
-            text + (f" -> {output}" if output else ""),
-            file=sys.stderr if self._options.output == STDOUT else sys.stdout,
-        )
+        text = f"{self.frames} frame{'s'[: self.frames != 1]} in {elapsed_s:.1f} s"
+        if output and self.frames:
+            text += f", files included -> {'standard output' if output == STDOUT else one_line(output)}"
+        print(text, file=sys.stderr if output == STDOUT else sys.stdout)
         for note in self._drawing.notes:
             _complain(note)
 
@@ -191,7 +190,7 @@ class _Run:
         if job.to_stdout:
             yield RawLabels(sys.stdout.buffer)
         if self._options.show:
-            yield Window(f"fcnrt {source.name}", self._drawing)
+            yield Window(source.name, self._drawing)
 
     def _account(self, pipeline: Pipeline, sinks: list[Sink]) -> None:
         statistics = pipeline.statistics

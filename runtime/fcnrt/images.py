@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from .errors import FrameError, MediaError
 from .files import check_suffix, discard, first_line, needs, part_name, put_in_place
 from .inputs import IMAGE_SUFFIXES
 from .palette import check_palette
+from .terminal import quiet_stderr
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,7 +51,7 @@ def read_image(path: str | Path) -> UInt8Array:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_PILLOW_FORMATS) as picture:
-                with _quiet_stderr() if picture.format == "TIFF" else contextlib.nullcontext():
+                with quiet_stderr() if picture.format == "TIFF" else contextlib.nullcontext():
                     upright = ImageOps.exif_transpose(picture)
                 return np.array(_eight_bit(upright, picture.format).convert("RGB"))
     except UnidentifiedImageError as error:
@@ -135,16 +134,3 @@ def _save(picture: Image.Image, path: Path, suffixes: tuple[str, ...]) -> None:
         raise MediaError(f"{path}: cannot write: {error.strerror or first_line(error)}") from error
     finally:
         discard(part)
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Turn the process's own stderr off: libtiff complains there, and Pillow has no switch for it."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

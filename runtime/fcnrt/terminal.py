@@ -16,6 +16,19 @@ def one_line(error: object) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(error))
 
 
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Turn the process's own stderr off: libtiff and SDL complain there, and have no switch for it."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def heard() -> list[signal.Signals]:
     """The interrupts that are not ignored, as they are for a job in the background of a script."""
     return [number for number in INTERRUPTS if signal.getsignal(number) is not signal.SIG_IGN]

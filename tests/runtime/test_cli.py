@@ -417,7 +417,9 @@ def test_what_a_sequence_refuses(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["segment", model, *(str(clip) if word == "IN" else word for word in words)]) == 1
-    error = capsys.readouterr().err
+    captured = capsys.readouterr()
+    error = captured.err
+    assert "->" not in captured.out  # nothing was written
     assert error.startswith("fcnrt: ") and error.count("\n") == 1 and message in error and "secret" not in error
     assert [path.name for path in tmp_path.iterdir()] == [clip.name]
 

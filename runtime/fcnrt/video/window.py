@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import MediaError
 from ..files import first_line, needs
+from ..terminal import quiet_stderr
 from .drawing import Drawing
 from .frames import Labelled, Sink, StopRequested, UInt8Array
 from .sinks import host_labels, host_pixels
@@ -63,7 +64,8 @@ class Window(Sink):
     def _open(self, height: int, width: int) -> None:
         display = self._pygame.display
         try:
-            display.init()
+            with quiet_stderr():
+                display.init()
             # Without a display SDL falls back to a driver that shows nothing.
             if display.get_driver() in _BLIND and not os.environ.get("SDL_VIDEODRIVER"):
                 raise self._pygame.error("this machine has none, or DISPLAY does not say which")
