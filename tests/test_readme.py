@@ -149,3 +149,12 @@ def test_linked_file_exists(target: str) -> None:
 @pytest.mark.parametrize("name", re.findall(r"^  (\w+\.py)|  (\w+\.py)   ", README, flags=re.M))
 def test_module_in_the_map_exists(name: tuple[str, str]) -> None:
     assert any(ROOT.rglob(name[0] or name[1]))
+
+
+def test_soak_figures_are_the_recorded_ones() -> None:
+    record = (ROOT / "benchmarks/results/soak-cpu.txt").read_text()
+    frames = max(int(count) for count in re.findall(r"^(\d+) frames in", record, flags=re.M))
+    growth_mb = [float(figure) for figure in re.findall(r"memory grew by ([\d.]+) MB", record)]
+    assert f"{frames:,} frames of a file" in README and "through 20 kills" in README and "20 reconnections" in record
+    text = " ".join(README.split())
+    assert f"memory grew by {min(growth_mb):.0f} to {max(growth_mb):.0f} MB" in text and len(growth_mb) == 3
