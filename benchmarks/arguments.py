@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from fcnrt.argument_types import positive as whole_number
 
-def whole_number(text: str) -> int:
-    """A whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
-    return int(text)
+__all__ = ["amount", "size", "span", "whole_number"]
 
 
 def amount(text: str) -> float:

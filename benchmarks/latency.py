@@ -11,11 +11,8 @@ Stages, throughput, memory and cost curves are measured in runs of their own, af
 from __future__ import annotations
 
 import argparse
-import datetime
 import hashlib
-import json
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +29,7 @@ from fcnrt.backends.ort_cuda import why_not_cuda
 from flops import convolution_flops
 from frame_pool import decode_ms, frame_pool, pool_size
 from machine import ceilings, environment, load_average
+from result_files import now, shown, write_result
 from solo import alone, stacked
 from stages import stage_times
 from throughput import throughput
@@ -40,7 +38,6 @@ from timing import Pace, add_pace_flags, pace_of, summary, warm_up
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
 from command_line import add_checkpoint_flags
 from errors import one_line
-from files import atomic_path
 
 RESULTS = Path(__file__).parent / "results"
 THROUGHPUT_ROUNDS = 5
@@ -96,13 +93,13 @@ def _run(options: argparse.Namespace, setup: Setup, command: list[str], output: 
     for height, width in options.sizes:
         result["sizes"].append(measure_size(options, setup, names, height, width))
         _print_size(result["sizes"][-1])
-        _write(result, output)
+        write_result(result, output)
     for shape in curve_shapes(options):
         result["curve"] += curve_points(options, setup, shape)
-        _write(result, output)
+        write_result(result, output)
     result["ceilings"]["after"] = ceilings(setup.device, setup.threads)
     result["load_average"]["after"] = load_average()
-    _write(result, output)
+    write_result(result, output)
     return result
 
 
@@ -197,7 +194,7 @@ def _head(options: argparse.Namespace, setup: Setup, command: list[str]) -> dict
     return {
         "benchmark": "latency",
         "command": command,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": now(),
         "environment": {**environment(), "threads": setup.threads},
         "device": setup.device,
         "model": {**_file_facts(setup.model), **facts, "classes": len(spec.classes), "tail": asdict(spec.tail)},
@@ -220,17 +217,7 @@ def _file_facts(path: Path | None) -> dict[str, Any] | None:
 
 def command_of(argv: Sequence[str]) -> list[str]:
     """The command line to repeat a run with; of paths the name alone, folders are somebody's own."""
-    return ["benchmarks/latency.py", *map(_without_folder, argv)]
-
-
-def _without_folder(word: str) -> str:
-    flag, equals, value = word.rpartition("=")
-    return word if re.fullmatch(r"\d+/\d+", value) else flag + equals + Path(value).name
-
-
-def _write(result: dict[str, Any], output: Path) -> None:
-    with atomic_path(output) as part:
-        part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return ["benchmarks/latency.py", *shown(argv)]
 
 
 def _print_head(result: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ The checkpoint's own network in torch, float32, is the reference; each model lab
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import math
 import re
@@ -34,6 +33,7 @@ from measured_frames import Frame, MeasuredFrames
 from metrics import MEAN_IOU
 from parity_rows import Checkpoint, Row, measure
 from parity_tables import tables
+from result_files import now
 from torch_reference import TorchReference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "export"))
@@ -107,7 +107,7 @@ def describe(
     reference = checkpoint.reference
     return {
         "benchmark": "parity",
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": now(),
         "command": ["benchmarks/parity.py", *options.command],
         "environment": {**environment((*PACKAGES, "onnx")), "threads": options.threads or "all"},
         "limits": asdict(limits),

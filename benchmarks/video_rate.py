@@ -12,13 +12,11 @@ against a warm cache: all frames of the clip are decoded anew each time.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from arguments import size, whole_number
 from fcnrt import FcnrtError, Segmenter
 from fcnrt.video import Drawing, OverlayVideo, Pipeline, VideoWriter, open_source
 from machine import environment, load_average
+from result_files import now, shown, write_result
 from timing import spread
 
 PACKAGES = ("av", "numpy", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx")
@@ -111,13 +110,13 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     result = {
         "benchmark": "video-rate",
-        "command": ["benchmarks/video_rate.py", *_shown(argv)],
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": ["benchmarks/video_rate.py", *shown(sys.argv[1:] if argv is None else argv)],
+        "date": now(),
         "environment": {**environment(PACKAGES), "threads": options.threads or os.cpu_count()},
         "rows": rows,
     }
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(result, options.json)
     print(f"wrote {options.json}")
     return 0
 
@@ -178,11 +177,6 @@ def _videos(options: argparse.Namespace, folder: Path) -> Iterator[Path]:
             for frame_hwc, _ in scenes.drive(np.random.default_rng(0), options.frames, height, width):
                 writer.write(frame_hwc)
         yield path
-
-
-def _shown(argv: list[str] | None) -> list[str]:
-    """The command line without the folders of this machine."""
-    return [Path(word).name if "/" in word else word for word in (sys.argv[1:] if argv is None else argv)]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
@@ -50,3 +52,19 @@ def make_host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MakeH
     """A function that makes a simulated GPU host (see `gpu_host`), which is checked for leaks when the test is over."""
     with ExitStack() as hosts:
         yield lambda *arguments, **options: hosts.enter_context(gpu_host(monkeypatch, tmp_path, *arguments, **options))
+
+
+@pytest.fixture
+def hide_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that makes a package one that is not installed."""
+    real = builtins.__import__
+
+    def hide(package: str) -> None:
+        def without(name: str, *args: Any, **kwargs: Any) -> Any:
+            if name.split(".")[0] == package:
+                raise ImportError(f"No module named {name!r}")
+            return real(name, *args, **kwargs)
+
+        monkeypatch.setattr(builtins, "__import__", without)
+
+    return hide

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from . import __version__, command_info, command_segment
 from .errors import FcnrtError
-from .terminal import INTERRUPTED, heard, one_line
+from .terminal import INTERRUPTED, INTERRUPTION, heard, one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 1
         except KeyboardInterrupt:
             pass
-    print("fcnrt: interrupted; the files written so far are whole", file=sys.stderr)
+    print(INTERRUPTION, file=sys.stderr)
     return INTERRUPTED
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = 130  # the status of a command that was
+INTERRUPTION = "fcnrt: interrupted; the files written so far are whole"
 
 
 def one_line(error: object) -> str:
@@ -50,5 +51,5 @@ def interrupts_end_at_once() -> Iterator[None]:
 
 def _end(number: int, frame: object) -> None:
     with contextlib.suppress(OSError):
-        os.write(2, b"fcnrt: interrupted; the files written so far are whole\n")
+        os.write(2, f"{INTERRUPTION}\n".encode())
     os._exit(INTERRUPTED)

@@ -269,7 +269,9 @@ def test_parity_is_shown_in_full(figure: str, tmp_path: Path) -> None:
 def test_the_committed_results_make_a_page(tmp_path: Path) -> None:
     committed = sorted(report.RESULTS.glob("*.json"))
     assert report.main([*map(str, committed), "-o", str(tmp_path / "report.html")]) == 0
-    found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("<section") == len(committed) >= 5
+    found = Page(text)
     rows = json.loads((report.RESULTS / "tail-cpu.json").read_text())["rows"]
     assert all(f"{row['median_ms']['fcnrt']:.2f}" in found.text for row in rows)
     assert all(f"{row['times_ours']['torch'][0]:.3f}" in found.text for row in rows)

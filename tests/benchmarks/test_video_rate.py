@@ -44,8 +44,3 @@ def test_a_missing_model_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     assert video_rate.main(["missing.onnx"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("video_rate.py: missing.onnx: no such file") and error.count("\n") == 1
-
-
-def test_the_committed_results_make_a_page() -> None:
-    results = sorted((Path(__file__).parents[2] / "benchmarks/results").glob("*.json"))
-    assert len(results) >= 5 and report.page(report.read_sources(results)).count("<section") == len(results)

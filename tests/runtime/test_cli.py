@@ -21,8 +21,9 @@ import fcnrt
 from conftest import Export
 from fcnrt.__main__ import main
 from fcnrt.images import write_image
-from fcnrt.jobs import plan_jobs
+from fcnrt.jobs import FILM_SUFFIXES, plan_jobs
 from fcnrt.video import VideoWriter, open_source
+from fcnrt.video.av_encoders import CONTAINERS
 from tiny_networks import CLASSES
 from verify import textured_frames
 
@@ -446,3 +447,7 @@ def test_runs_as_a_module_and_spills_nothing(model: str, pictures: Path, tmp_pat
     runtime = str(Path(fcnrt.__file__).parents[1])
     run = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": runtime}, check=True)
     assert run.stderr == "" and run.stdout.startswith("3 frames in ")
+
+
+def test_a_video_to_write_is_named_as_the_writer_takes_it() -> None:
+    assert set(FILM_SUFFIXES) == set(CONTAINERS)

@@ -1,6 +1,5 @@
 """Pictures in and out of files."""
 
-import builtins
 import struct
 import zlib
 
@@ -239,14 +238,7 @@ def test_a_written_file_has_ordinary_permissions(tmp_path):
 
 
 @pytest.mark.parametrize("use", [lambda path: read_image(path), lambda path: write_image(path, FRAME)])
-def test_a_missing_package_is_named_with_its_remedy(tmp_path, monkeypatch, use):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] == "PIL":
-            raise ImportError(f"No module named {name!r}")
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_a_missing_package_is_named_with_its_remedy(tmp_path, hide_package, use):
+    hide_package("PIL")
     with pytest.raises(MissingDependency, match=r"Pillow is needed for this: pip install 'fcnrt\[video\]'"):
         use(tmp_path / "a.png")

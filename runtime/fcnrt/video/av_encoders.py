@@ -87,7 +87,7 @@ def find_encoder(av: Any, encoders: Sequence[Encoder], size: tuple[int, int]) ->
     raise MediaError(f"cannot encode a video of size {size} with this FFmpeg: tried {', '.join(reasons)}")
 
 
-def open_container(av: Any, part: Path) -> Any:
+def create_container(av: Any, part: Path) -> Any:
     """Make a container for the file `part`; the file is not touched before the header is written."""
     container = CONTAINERS[part.suffix.lower()]
     # What is encoded goes to the file, not into a buffer that would die with the process; and times stay as they are.

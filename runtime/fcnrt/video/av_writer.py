@@ -14,7 +14,7 @@ from ..files import check_suffix, discard, first_line, part_name, put_in_place
 from ..images import check_frame
 from .av_audio import AudioCopy
 from .av_container import pyav
-from .av_encoders import CONTAINERS, ENCODERS, EXACT_ENCODERS, add_video, find_encoder, open_container
+from .av_encoders import CONTAINERS, ENCODERS, EXACT_ENCODERS, add_video, create_container, find_encoder
 from .av_pictures import Pictures
 from .frames import UInt8Array
 from .torn_files import playable_frames, read_head
@@ -152,7 +152,7 @@ class VideoWriter:
 
     def _open(self, audio: AudioCopy | None) -> None:
         """Write the container's head; without audio where it cannot hold that."""
-        self._container, self._audio = open_container(self._av, self._part), audio
+        self._container, self._audio = create_container(self._av, self._part), audio
         claimed = min(max(self._rate, Fraction(1, _HOLD_S)), _MOST_RATE).limit_denominator(100_000)
         self._stream = add_video(self._container, self._encoder, claimed, self._prepare.size, self._ticks)
         try:

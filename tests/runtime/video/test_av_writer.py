@@ -1,6 +1,5 @@
 """Videos: times, colours, sound, and what is left when something goes wrong; read back with PyAV and OpenCV."""
 
-import builtins
 import os
 import resource
 import signal
@@ -455,15 +454,8 @@ def test_another_encoder_steps_in(tmp_path, monkeypatch):
         VideoWriter(tmp_path / "v.mp4", 25, SIZE)
 
 
-def test_the_missing_package_is_named_with_its_remedy(tmp_path, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] == "av":
-            raise ImportError(f"No module named {name!r}")
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_the_missing_package_is_named_with_its_remedy(tmp_path, hide_package):
+    hide_package("av")
     with pytest.raises(MissingDependency, match=r"PyAV .*pip install 'fcnrt\[video\]'"):
         VideoWriter(tmp_path / "v.mp4", 25, SIZE)
 
