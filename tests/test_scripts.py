@@ -1,0 +1,42 @@
+"""Every script starts as its users start it: a process of its own, in somebody else's folder, without pytest's paths."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def scripts(*folders: str) -> list[Path]:
+    """What may be run of each folder: files with a command line, found by their last lines."""
+    return sorted(
+        path
+        for folder in folders
+        for path in (ROOT / folder).glob("*.py")
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    )
+
+
+def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize("script", scripts("export", "benchmarks"), ids=lambda path: path.name)
+def test_script_prints_its_help(script: Path, tmp_path: Path) -> None:
+    done = run(script, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: ") and not done.stderr
+
+
+@pytest.mark.parametrize("command", ["segment", "info"])
+def test_runtime_prints_its_help(command: str, tmp_path: Path) -> None:
+    done = run("-m", "fcnrt", command, "--help", folder=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("usage: ") and not done.stderr
