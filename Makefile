@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test soak lint kernels clean
+.PHONY: demo test install soak lint kernels clean
 
 demo: $(INSTALLED)  ## train a slim FCN on generated streets, export it, label a drive
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED)  ## run all tests
 	$(BIN)/python -m pytest
+
+install: $(INSTALLED)  ## only install, into .venv
 
 soak: $(INSTALLED)  ## run live video for half an hour: memory, order, a server that dies again and again
 	$(BIN)/python -m pytest -s tests/soak.py
@@ -21,7 +23,7 @@ lint: $(INSTALLED)  ## what CI checks beside the tests
 	$(BIN)/mypy
 
 kernels: $(INSTALLED)  ## compile the GPU kernels for every GPU generation, to install with the package
-	$(BIN)/python export/compile_kernels.py -o runtime/fcnrt/kernels
+	$(BIN)/python export/compile_kernels.py -o runtime/fcnrt/gpu/packs
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -32,4 +34,4 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 clean:  ## remove what the other targets made
-	rm -rf $(VENV) demo build dist runtime/fcnrt/kernels
+	rm -rf $(VENV) demo build dist runtime/fcnrt/gpu/packs

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-import to_onnx
+from fcn_export.commands import to_onnx
 from simulated.host import MakeHost, gpu_host
 from tiny_networks import options_for, tiny, upstream_state
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from fcnrt import reference_ops
+from fcnrt.contract.types import Array
+from fcnrt.ops import reference
 
-Array = npt.NDArray[Any]
 TIE = 1e-3  # logits closer than this may change places in float32
 
 
@@ -23,7 +21,7 @@ def bytes_of(*shape: int, seed: int = 0) -> Array:
 
 def assert_labels(labels: Array, logits: Array) -> None:
     """Equal to the reference; elsewhere, only a logit as good as the best within float32's rounding."""
-    differs = labels != reference_ops.argmax(logits)
+    differs = labels != reference.argmax(logits)
     chosen = np.take_along_axis(logits, labels[:, None].astype(np.intp), axis=1)[:, 0]
     assert (logits.max(axis=1) - chosen)[differs].max(initial=0) <= TIE
     assert differs.mean() <= 0.001

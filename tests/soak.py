@@ -6,7 +6,6 @@ Each generated frame carries its number in its pixels, which is read back from w
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,9 +18,7 @@ import pytest
 import fcnrt
 from conftest import Export
 from fcnrt.video import Drawing, OverlayVideo, Pipeline, open_source
-from fcnrt.video.generated import read_stamp
-
-sys.path.insert(0, str(Path(__file__).parent / "runtime/video"))
+from fcnrt.video.sources.generated import read_stamp
 
 SECONDS = 60 * float(os.environ.get("FCNRT_SOAK_MINUTES", "10"))
 WARM_UP = 0.2  # of the time, after which memory must not grow any more

@@ -1,4 +1,4 @@
-"""The rules of the house: who may import what, what the package holds, what importing it costs."""
+"""The rules of the house: who may import whom, what the packages hold, what importing them costs."""
 
 from __future__ import annotations
 
@@ -13,67 +13,122 @@ import fcnrt
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / "runtime/fcnrt"
+PACKAGES = {"fcnrt": ROOT / "runtime", "fcn_export": ROOT / "export", "fcn_bench": ROOT / "benchmarks"}
+
+# Each wing of the runtime, and the wings that it may import beside itself.
+ARROWS = {
+    "errors": set(),
+    "contract": {"errors"},
+    "ops": {"errors", "contract"},
+    "gpu": {"errors", "contract", "ops"},
+    "backends": {"errors", "contract", "ops", "gpu"},
+    "pictures": {"errors", "contract"},
+    "segmenter": {"errors", "contract", "ops", "gpu", "backends", "pictures"},
+    "video": {"errors", "contract", "gpu", "pictures", "segmenter"},
+    "cli": {"errors", "contract", "backends", "pictures", "segmenter", "video", "fcnrt"},
+    "__main__": {"cli"},
+    "fcnrt": {"errors", "contract", "ops", "gpu", "pictures", "segmenter"},  # the face: __init__.py
+}
 
 
-def imported(path: Path, top_level_only: bool = False) -> set[str]:
-    """The top names of all modules that a file imports."""
+def sources(package: str) -> list[Path]:
+    return sorted((PACKAGES[package] / package).rglob("*.py"))
+
+
+def module_of(path: Path, package: str) -> tuple[str, ...]:
+    parts = path.relative_to(PACKAGES[package]).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imported(path: Path, package: str, top_level_only: bool = False) -> set[str]:
+    """The dotted names of all modules and things that a file imports, relative ones resolved."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_level_only else ast.walk(tree)
+    module = module_of(path, package)
+    here = module if path.name == "__init__.py" else module[:-1]
     names: set[str] = set()
-    for node in nodes:
+    for node in tree.body if top_level_only else ast.walk(tree):
         if isinstance(node, ast.Import):
-            names.update(alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add(str(node.module).split(".")[0])
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else ()
+            origin = ".".join((*base, *filter(None, [node.module])))
+            names.update(f"{origin}.{alias.name}" for alias in node.names)
     return names
 
 
-def modules_of(folder: str) -> set[str]:
-    return {path.stem for path in (ROOT / folder).glob("*.py")} | {
-        path.parent.name for path in (ROOT / folder).glob("*/__init__.py")
-    }
+def top(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "export").rglob("*.py")), ids=lambda path: path.name)
-def test_export_imports_neither_the_runtime_nor_the_benchmarks(path: Path) -> None:
-    assert not imported(path) & ({"fcnrt"} | (modules_of("benchmarks") - modules_of("export")))
+def wing(name: str) -> str:
+    """Of a dotted name in the runtime; what the face itself defines belongs to the face."""
+    second = name.split(".")[1]
+    return second if second in ARROWS else "fcnrt"
 
 
-@pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: path.name)
-def test_runtime_imports_no_training_framework_and_nothing_of_the_scripts(path: Path) -> None:
-    scripts = (modules_of("export") | modules_of("benchmarks")) - {"errors"}
-    assert not imported(path) & ({"torch", "torchvision", "triton", "cupy"} | scripts)
+@pytest.mark.parametrize("path", sources("fcnrt"), ids=lambda path: str(path.relative_to(RUNTIME)))
+def test_the_wings_of_the_runtime_import_along_the_arrows(path: Path) -> None:
+    module = ".".join(module_of(path, "fcnrt"))
+    own = wing(module) if "." in module else "fcnrt"
+    used = {wing(name) for name in imported(path, "fcnrt") if name.startswith("fcnrt.")}
+    assert used - {own} <= ARROWS[own]
 
 
-@pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: path.name)
+def test_the_arrows_make_no_circle() -> None:
+    done: set[str] = set()
+    while ready := [name for name in ARROWS.keys() - done if ARROWS[name] <= done]:
+        done.update(ready)
+    assert done == ARROWS.keys()
+
+
+@pytest.mark.parametrize("path", sources("fcn_export"), ids=lambda path: path.name)
+def test_the_exporter_shares_the_contract_with_the_runtime_and_nothing_else(path: Path) -> None:
+    names = imported(path, "fcn_export")
+    assert "fcn_bench" not in top(names)
+    shared = ("fcnrt.contract.", "fcnrt.errors.", "fcnrt.__version__")
+    assert all(name.startswith(shared) for name in names if name.split(".")[0] == "fcnrt")
+
+
+@pytest.mark.parametrize("path", sources("fcnrt"), ids=lambda path: path.name)
+def test_the_runtime_imports_no_training_framework_and_nothing_of_the_other_packages(path: Path) -> None:
+    forbidden = {"torch", "torchvision", "triton", "cupy", "fcn_export", "fcn_bench"}
+    assert not top(imported(path, "fcnrt")) & forbidden
+
+
+@pytest.mark.parametrize("path", sources("fcnrt"), ids=lambda path: path.name)
 def test_runtime_modules_load_with_numpy_alone(path: Path) -> None:
-    allowed = set(sys.stdlib_module_names) | {"numpy"}
-    assert imported(path, top_level_only=True) <= allowed
+    allowed = set(sys.stdlib_module_names) | {"numpy", "fcnrt"}
+    assert top(imported(path, "fcnrt", top_level_only=True)) <= allowed
 
 
-def test_import_in_a_fresh_process_loads_numpy_alone() -> None:
+def test_import_in_a_fresh_process_loads_numpy_alone(tmp_path: Path) -> None:
     code = "import sys; old = set(sys.modules); import fcnrt; print(*{m.split('.')[0] for m in set(sys.modules) - old})"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "runtime", capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split()) - set(sys.stdlib_module_names)
     assert {name for name in loaded if not name.startswith("_")} == {"fcnrt", "numpy"}
 
 
-def test_module_names_are_unique_and_shadow_nothing() -> None:
-    export, benchmarks = modules_of("export"), modules_of("benchmarks")
-    assert not export & benchmarks
-    assert not (export | benchmarks) & {"onnx", "onnxruntime", "tensorrt", "torch", "torchvision", "triton", "cuda"}
-    assert not (export | benchmarks) & set(sys.stdlib_module_names)
+def test_nobody_bends_the_module_path() -> None:
+    folders = ("export", "runtime", "benchmarks", "examples")
+    bent = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if "sys.path" in path.read_text()]
+    assert not bent
+
+
+def test_every_package_is_installed() -> None:
+    config = (ROOT / "setup.cfg").read_text(encoding="utf-8")
+    listed = config.partition("packages =\n")[2].partition("\ninstall_requires")[0].split()
+    found = [".".join(module_of(path, package)) for package in PACKAGES for path in sources(package)
+             if path.name == "__init__.py"]  # fmt: skip
+    assert sorted(listed) == sorted(found)
 
 
 def test_public_names() -> None:
     assert fcnrt.__all__ == sorted(fcnrt.__all__)
     public = {name for name in vars(fcnrt) if not name.startswith("_")}
-    submodules = {path.stem for path in RUNTIME.glob("*.py")} | {"backends", "video"}
-    assert public - submodules == set(fcnrt.__all__) - submodules
+    assert public - ARROWS.keys() == set(fcnrt.__all__)
     assert all(getattr(fcnrt, name).__doc__ for name in fcnrt.__all__)
 
 
 def test_no_file_outgrows_one_reading() -> None:
-    lengths = {path: len(path.read_text().splitlines()) for folder in ("export", "runtime", "benchmarks")
-               for path in (ROOT / folder).rglob("*.py")}  # fmt: skip
+    lengths = {path: len(path.read_text().splitlines()) for package in PACKAGES for path in sources(package)}
     assert {str(path): length for path, length in lengths.items() if length > 420} == {}

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 import fcnrt
-import to_onnx
-from fcn_models.d2l import D2lFcn
-from metrics import VOID, ConfusionMatrix
+from fcn_bench.metrics import VOID, ConfusionMatrix
+from fcn_export.commands import to_onnx
+from fcn_export.families.d2l import D2lFcn
 
 FOLDER, CHECKPOINT = os.environ.get("FCNRT_CAMVID"), os.environ.get("FCNRT_CAMVID_CHECKPOINT")
 pytestmark = pytest.mark.skipif(not (FOLDER and CHECKPOINT), reason="FCNRT_CAMVID and FCNRT_CAMVID_CHECKPOINT not set")

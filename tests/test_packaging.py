@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's wheel, built from a copy: setuptools writes into the folder that it builds."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    tracked = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "runtime")
+    tracked = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "runtime", "export", "benchmarks")
     subprocess.run(["cp", "-r", *(ROOT / name for name in tracked), source], check=True)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--wheel-dir", out, source], check=True)
@@ -28,11 +28,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_wheel_holds_the_runtime_and_nothing_else(wheel: Path) -> None:
+def test_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    expected = {path.relative_to(ROOT / "runtime") for path in (ROOT / "runtime/fcnrt").rglob("*.py")}
-    packs = {f"fcnrt/kernels/{path.name}" for path in (ROOT / "runtime/fcnrt/kernels").glob("*.json")}  # make kernels
-    assert names == {path.as_posix() for path in expected} | {"fcnrt/py.typed"} | packs
+    expected = {
+        path.relative_to(ROOT / folder).as_posix()
+        for folder, package in (("runtime", "fcnrt"), ("export", "fcn_export"), ("benchmarks", "fcn_bench"))
+        for path in (ROOT / folder / package).rglob("*.py")
+    }
+    packs = {f"fcnrt/gpu/packs/{path.name}" for path in (ROOT / "runtime/fcnrt/gpu/packs").glob("*.json")}
+    assert names == expected | {"fcnrt/py.typed"} | packs
 
 
 def test_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:

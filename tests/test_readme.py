@@ -13,19 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-import build_engine
-import latency
-import parity
-import report
-import to_onnx
-import train
-import video_rate
 from conftest import Export
-from fcnrt.__main__ import _parser as runtime_parser
+from fcn_bench.commands import latency, parity, report, train, video_rate
+from fcn_bench.report.markdown import contest_tables
+from fcn_export.commands import build_engine, to_onnx
+from fcn_export.graph.verify import textured_frames
+from fcnrt.cli.main import _parser as runtime_parser
 from fcnrt.video import VideoWriter, open_source
-from report_markdown import contest_tables
 from tiny_networks import tiny
-from verify import textured_frames
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

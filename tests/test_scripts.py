@@ -1,4 +1,4 @@
-"""Every script starts as its users start it: a process of its own, in somebody else's folder, without pytest's paths."""
+"""Every script starts as its users start it: a process of its own, in another folder, without pytest's paths."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from conftest import plain_session
-from fcnrt import cuda
+from fcn_export.graph.verify import textured_frames
+from fcnrt.gpu import cuda
 from simulated import MODES, simulations
 from simulated.onnxruntime_cuda import simulated_onnxruntime
 from simulated.tensorrt import simulated_tensorrt
-from verify import textured_frames
 
 SHAPE, PROFILES = (1, 40, 56), [((1, 32, 32), (1, 64, 96), (2, 96, 128)), ((1, 16, 16), (1, 24, 24), (1, 31, 31))]
 VERSIONS = [("8.6.1", "tensorrt"), ("10.16.1.11", "tensorrt"), ("11.4.0.106", "tensorrt"), ("1.7.1", "tensorrt-rtx")]
@@ -93,7 +93,7 @@ def load(simulate, monkeypatch, tmp_path, onnx_file):
 
 def expected_scores(onnx_file, frames):
     from fcnrt.backends.base import Options
-    from fcnrt.backends.ort import OrtBackend
+    from fcnrt.backends.onnxruntime import OrtBackend
 
     return OrtBackend(onnx_file, Options(device="cpu", threads=1)).scores(frames)
 
@@ -361,7 +361,7 @@ def test_calls_without_a_context(load, tmp_path):
 
 def test_the_sidecar_is_the_builders(load, tmp_path):
     loaded = load()
-    from fcnrt.sidecar import read_sidecar
+    from fcnrt.contract.sidecar import read_sidecar
 
     sidecar = read_sidecar(tmp_path / "a.engine")
     assert sidecar.plan() and sidecar.profiles[1].max == (1, 31, 31) and sidecar.sm == (89,)

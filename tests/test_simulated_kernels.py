@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from cuda.core.utils import StridedMemoryView
 
-from fcnrt import cuda, device_arrays, reference_ops, sampling
-from fcnrt.device_ops import DeviceResizer, DeviceUpsampler, Kernels
-from fcnrt.kernel_proofs import prove_nv12, prove_resizing, prove_upsampling
-from fcnrt.spec import Tail
+from fcnrt.contract.spec import Tail
+from fcnrt.gpu import arrays, cuda
+from fcnrt.gpu.kernels import DeviceResizer, DeviceUpsampler, Kernels
+from fcnrt.gpu.proofs import prove_nv12, prove_resizing, prove_upsampling
+from fcnrt.ops import reference, sampling
 from simulated import MODES, simulations
 from simulated.foreign import CupyLike, DeviceArray, ForeignStream, PyavLike, PycudaLike, TorchLike
 from simulated.kernel_functions import kernel_records, numpy_kernel, run_records
@@ -71,7 +72,7 @@ def upsampling(scores, size, tail=Tail("half_pixel"), rows=8, labels=np.uint8): 
     """Grid and arguments of upsample_argmax."""
     batch, classes, *samples = scores.shape
     axes = [
-        sampling.linear_samples(reference_ops.source_coordinates(tail, count, pixels), count)
+        sampling.linear_samples(reference.source_coordinates(tail, count, pixels), count)
         for count, pixels in zip(samples, size, strict=True)
     ]
     starts = sampling.bands(axes[0][0], rows)
@@ -175,7 +176,7 @@ def test_upsampling_wrong_scores_would_show(device):
     flag = device.gpu.uploaded(np.zeros(1, np.int32))
     upsample(scores.address, labels.address, None, flag.address, device.stream)
     device.stream.synchronize()
-    expected = reference_ops.argmax(reference_ops.upsample(values, 33, 47, Tail("align_corners")))
+    expected = reference.argmax(reference.upsample(values, 33, 47, Tail("align_corners")))
     found = device.gpu.downloaded(labels.address, (2, 33, 47), np.uint8)
     assert (found == expected).mean() > 0.999
 
@@ -188,7 +189,7 @@ def test_foreign_arrays_are_read_in_the_order_of_their_stream(simulate, library,
     with device.gpu.current():
         array = library(device.machine, np.zeros_like(frames))
         array.fill(frames, stream.value)
-        view = device_arrays.device_frames(array, stream.value).planes[0]
+        view = arrays.device_frames(array, stream.value).planes[0]
         assert (view.address, view.shape, view.dtype) == (array.address, array.shape, np.uint8)
         target, caller = cuda.Memory(device.gpu, frames.size), cuda.Stream(device.gpu, stream.value)
         written, read = cuda.Event(device.gpu), cuda.Event(device.gpu)
@@ -210,7 +211,7 @@ def test_foreign_arrays_race_with_whoever_ignores_their_stream(device, library, 
     stream, frames = ForeignStream(device.machine), np.ones((1, 5, 7, 3), np.uint8)
     array, target = library(device.machine, frames), cuda.Memory(device.gpu, frames.size)
     resize = DeviceResizer(device.kernels, (5, 7), (5, 7), True, False)
-    view = device_arrays.device_frames(array, stream.value).planes[0]
+    view = arrays.device_frames(array, stream.value).planes[0]
     with device.machine.expecting("race"):
         if ordered == "before":
             resize(view, target.address, device.stream)
@@ -241,9 +242,7 @@ def test_dlpack_names_the_consumers_stream_and_is_released(device):
 
 def test_dlpack_of_host_memory_is_no_device_array(device):
     array = PyavLike(device.machine, np.zeros((3, 4, 3), np.uint8), device_type=1)
-    assert not device_arrays.is_device_array(array) and device_arrays.is_device_array(
-        PyavLike(device.machine, np.ones(3))
-    )
+    assert not arrays.is_device_array(array) and arrays.is_device_array(PyavLike(device.machine, np.ones(3)))
 
 
 def test_other_types_are_shown_as_such(device):

@@ -9,14 +9,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fcn_models import Fcn, ScoreConv, ScoreDeconv, TorchvisionFcn
-from fcn_models.caffe import CaffeFcn
-from fcn_models.d2l import D2lFcn
-from fcn_models.pochih import PochihFcn
-from fcn_models.resnet import ResNetPlan, Stage
-from fcn_models.tramac import TramacResNetFcn, TramacVggFcn
-from fcn_models.vgg import VGG_PLANS, Plan
-from fcn_models.zijundeng import ZijundengFcn
+from fcn_export.families import Fcn, ScoreConv, ScoreDeconv, TorchvisionFcn
+from fcn_export.families.caffe import CaffeFcn
+from fcn_export.families.d2l import D2lFcn
+from fcn_export.families.pochih import PochihFcn
+from fcn_export.families.resnet import ResNetPlan, Stage
+from fcn_export.families.tramac import TramacResNetFcn, TramacVggFcn
+from fcn_export.families.vgg import VGG_PLANS, Plan
+from fcn_export.families.zijundeng import ZijundengFcn
 
 CLASSES = 7
 WIDTHS = (8, 8, 12, 16, 16)

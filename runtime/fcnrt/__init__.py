@@ -6,20 +6,12 @@ segment = fcnrt.Segmenter("fcn8s.onnx")
 labels = segment(frame)                 # uint8 (H, W, 3) -> uint8 (H, W)
 """
 
-from .device_arrays import DeviceArray, Nv12Frame
-from .errors import (
-    BackendError,
-    FcnrtError,
-    FrameError,
-    MediaError,
-    MissingDependency,
-    ModelFileError,
-    UsageError,
-)
-from .palette import legend, overlay
-from .reference_ops import softmax, upsample
+from .contract.spec import ModelSpec, Tail
+from .errors import BackendError, FcnrtError, FrameError, MediaError, MissingDependency, ModelFileError, UsageError
+from .gpu.arrays import DeviceArray, Nv12Frame
+from .ops.reference import softmax, upsample
+from .pictures.palette import legend, overlay
 from .segmenter import Segmenter
-from .spec import ModelSpec, Tail
 
 __version__ = "0.1.0"
 

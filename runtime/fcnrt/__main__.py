@@ -1,76 +1,8 @@
-"""The command line: `fcnrt segment` and `fcnrt info`, also as `python -m fcnrt`."""
+"""`python -m fcnrt`."""
 
-from __future__ import annotations
-
-import argparse
-import os
-import signal
 import sys
-from collections.abc import Sequence
 
-from . import __version__, command_info, command_segment
-from .errors import FcnrtError
-from .terminal import INTERRUPTED, INTERRUPTION, heard, one_line
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the status is 0, 1 for an error (one line on stderr), 2 for wrong arguments."""
-    options = _parser().parse_args(argv)
-    _open_streams()
-    with _Interrupts() as interrupts:
-        try:
-            return int(options.run(options))
-        except (FcnrtError, OSError, MemoryError) as error:
-            if not interrupts.count:  # else it may be what an import made of the interrupt
-                print(f"fcnrt: {one_line(error) or 'out of memory'}", file=sys.stderr)
-                return 1
-        except KeyboardInterrupt:
-            pass
-    print(INTERRUPTION, file=sys.stderr)
-    return INTERRUPTED
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fcnrt", description="Per-pixel labels from exported FCN checkpoints.")
-    parser.add_argument("--version", action="version", version=f"fcnrt {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command_segment.add_arguments(commands.add_parser("segment", help="label pictures, videos and streams"))
-    command_info.add_arguments(commands.add_parser("info", help="print what a model file says of itself"))
-    return parser
-
-
-def _open_streams() -> None:
-    """Make both standard streams usable: they are None where a service closed them."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  (open until the end)
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
-
-
-class _Interrupts:
-    """Ctrl-C and SIGTERM: the first ends the run as KeyboardInterrupt, so that nothing half-written stays.
-
-    The second, often the same key held down, must not disturb that; the third ends the process on the spot.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __enter__(self) -> _Interrupts:
-        self._before = {number: signal.signal(number, self._count) for number in heard()}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_IGN if self.count else handler)  # ignored while Python ends itself
-
-    def _count(self, number: int, frame: object) -> None:
-        self.count += 1
-        if self.count == 1:
-            raise KeyboardInterrupt
-        if self.count == 3:
-            os._exit(INTERRUPTED)
-
+from .cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .backends import Backend, Options, open_backend, read_certificate
-from .certificate import check_loss, checked_points
-from .cuda import stream_handle
-from .device_arrays import Nv12Frame, device_frames, device_target, is_device_array
+from .contract.certificate import check_loss, checked_points
+from .contract.spec import ModelSpec
+from .contract.types import Array
 from .errors import FcnrtError, FrameError, UsageError
-from .palette import named_palette
-from .reference_ops import label_dtype
-from .spec import ModelSpec
+from .gpu.arrays import Nv12Frame, device_frames, device_target, is_device_array
+from .gpu.cuda import stream_handle
+from .ops.reference import label_dtype
+from .pictures.palette import named_palette
 
-Array = npt.NDArray[Any]
 MAX_THREADS = 1024
 MAX_SIDE = 65535  # of input_size; as many rows as a kernel is launched for
 

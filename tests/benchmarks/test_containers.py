@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-import containers
-import learning
-from architectures import ARCHITECTURES
-from checkpoints import load_checkpoint
-from fcn_models import FAMILIES
-from learning import Learner, TrainingNetwork
-from recognition import build, recognise
+from fcn_bench.training import containers, learning
+from fcn_bench.training.architectures import ARCHITECTURES
+from fcn_bench.training.learning import Learner, TrainingNetwork
+from fcn_export.checkpoints.reading import load_checkpoint
+from fcn_export.checkpoints.recognition import build, recognise
+from fcn_export.families import FAMILIES
 from tiny_networks import MAKERS, upstream_state
 
 PROGRESS = containers.Progress(3, 42, 0.5, argparse.Namespace(arch="fcn", lr=0.1))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-import contenders
-from contenders import CONTENDERS, CannotRun, Setup, open_contender, reference, selected
+from fcn_bench.speed import contenders
+from fcn_bench.speed.contenders import CONTENDERS, CannotRun, Setup, open_contender, reference, selected
+from fcn_export.graph.verify import textured_frames
 from fcnrt import Segmenter
 from tiny_networks import CLASSES
-from verify import textured_frames
 
 Export = Callable[..., Path]
 FRAMES = textured_frames(2, 65, 97, seed=9).numpy()
@@ -117,7 +117,7 @@ def test_what_cannot_run_says_why(
     name: str, options: dict[str, object], reason: str, setup: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("fcnrt.backends.ort_cuda.why_not_cuda", lambda: "no NVIDIA driver on this machine")
+    monkeypatch.setattr("fcnrt.backends.onnxruntime_cuda.why_not_cuda", lambda: "no NVIDIA driver on this machine")
     with pytest.raises(CannotRun, match=reason) as caught:
         open_contender(name, setup(**options))
     assert "\n" not in str(caught.value)
@@ -125,7 +125,7 @@ def test_what_cannot_run_says_why(
 
 def test_a_missing_package_is_named(setup: Callable[..., Setup], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.delitem(sys.modules, "contenders.with_openvino", raising=False)
+    monkeypatch.delitem(sys.modules, "fcn_bench.speed.contenders.with_openvino", raising=False)
     with pytest.raises(CannotRun, match="openvino"):
         open_contender("openvino-fp32", setup())
 

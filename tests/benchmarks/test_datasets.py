@@ -9,10 +9,9 @@ pytest.importorskip("cv2")
 pytest.importorskip("PIL")
 
 import data_trees as trees
-import datasets
-import scenes
-from class_names import NAMED
-from datasets import DataError, open_data
+from fcn_bench.data import datasets, scenes
+from fcn_bench.data.datasets import DataError, open_data
+from fcn_export.class_names import NAMED
 
 
 @pytest.mark.parametrize("named", ["VOCdevkit/VOC2012", "VOCdevkit", "."])

@@ -10,7 +10,7 @@ from PIL import Image
 
 import demo
 import fcnrt
-import scenes
+from fcn_bench.data import scenes
 from fcnrt.video import open_source
 
 SIZE = (61, 83)

@@ -9,8 +9,8 @@ import torch
 pytest.importorskip("cv2")
 
 import demo_training
-import scenes
-import to_onnx
+from fcn_bench.data import scenes
+from fcn_export.commands import to_onnx
 
 SIZE = (37, 53)
 

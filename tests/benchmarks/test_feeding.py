@@ -9,8 +9,8 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from datasets import Sample
-from feeding import AROUND, Augmentation, epoch_batches, prefetched
+from fcn_bench.data.datasets import Sample
+from fcn_bench.training.feeding import AROUND, Augmentation, epoch_batches, prefetched
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from deploy import deploy
-from fcn_models import Fcn, TorchvisionFcn
-from fcn_models.d2l import D2lFcn
-from flops import convolution_flops
-from onnx_file import trace
+from fcn_bench.speed.flops import convolution_flops
+from fcn_export.families import Fcn, TorchvisionFcn
+from fcn_export.families.d2l import D2lFcn
+from fcn_export.graph.deploy import deploy
+from fcn_export.graph.onnx_file import trace
 from tiny_networks import NAMES, tiny
 
 Export = Callable[..., Path]

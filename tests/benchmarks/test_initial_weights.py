@@ -7,20 +7,20 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from torchvision.models.vgg import VGG, make_layers
 
-import initial_weights
-from architectures import ARCHITECTURES, FACTS
-from errors import ExportError
-from fcn_models import ScoreConv, ScoreDeconv
-from fcn_models.base import IMAGENET
-from fcn_models.caffe import CaffeFcn
-from fcn_models.d2l import D2lFcn
-from fcn_models.pochih import PochihFcn
-from fcn_models.resnet import ResNetPlan, Stage
-from fcn_models.torchvision_fcn import TorchvisionFcn
-from fcn_models.tramac import TramacVggFcn
-from fcn_models.vgg import VGG16, VGG_PLANS, pooled
-from fcn_models.zijundeng import ZijundengFcn
-from initial_weights import InitError, draw, load_classification, take_over
+from fcn_bench.training import initial_weights
+from fcn_bench.training.architectures import ARCHITECTURES, FACTS
+from fcn_bench.training.initial_weights import InitError, draw, load_classification, take_over
+from fcn_export.errors import ExportError
+from fcn_export.families import ScoreConv, ScoreDeconv
+from fcn_export.families.base import IMAGENET
+from fcn_export.families.caffe import CaffeFcn
+from fcn_export.families.d2l import D2lFcn
+from fcn_export.families.pochih import PochihFcn
+from fcn_export.families.resnet import ResNetPlan, Stage
+from fcn_export.families.torchvision_fcn import TorchvisionFcn
+from fcn_export.families.tramac import TramacVggFcn
+from fcn_export.families.vgg import VGG16, VGG_PLANS, pooled
+from fcn_export.families.zijundeng import ZijundengFcn
 from tiny_networks import MAKERS, narrow
 
 FC = 24

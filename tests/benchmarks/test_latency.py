@@ -12,16 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import contest
-import frame_pool
-import latency
-import solo
-import throughput
-from contenders import CannotRun, Contender, Setup
+from fcn_bench.commands import latency
+from fcn_bench.data import frame_pool
+from fcn_bench.speed import contest, solo, throughput
+from fcn_bench.speed.contenders import CannotRun, Contender, Setup
+from fcn_bench.speed.stages import stage_times, staged_call
+from fcn_bench.speed.timing import Pace
 from fcnrt import MediaError, Segmenter
 from simulated.host import MakeHost, frames_of
-from stages import stage_times, staged_call
-from timing import Pace
 
 Export = Callable[..., Path]
 RATES = {"fp32": 50.0, "bf16": 100.0, "copy": 10.0}
@@ -148,7 +146,7 @@ def test_shares_of_equal_labels_are_of_the_frames_that_were_labelled(
 def test_without_anything_of_ours_there_is_no_measurement(
     exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fcnrt.backends.ort_cuda.why_not_cuda", lambda: "no driver")
+    monkeypatch.setattr("fcnrt.backends.onnxruntime_cuda.why_not_cuda", lambda: "no driver")
     setup = Setup(exported("torchvision fcn"), (1, 40, 51), threads=1, folder=tmp_path, device="cuda")
     frames = list(frames_of(4, 40, 51)[:, None])
     with pytest.raises(CannotRun, match=r"nothing of ours runs here: .*cuda"):

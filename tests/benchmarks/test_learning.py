@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-import learning
-from architectures import FACTS
-from fcn_models import ScoreDeconv
-from learning import Learner, LearningError, TrainingNetwork
+from fcn_bench.training import learning
+from fcn_bench.training.architectures import FACTS
+from fcn_bench.training.learning import Learner, LearningError, TrainingNetwork
+from fcn_export.families import ScoreDeconv
 from tiny_networks import CLASSES, MAKERS
 
 ONE_OF_EACH = ("caffe fcn8s", "zijundeng fcn8s", "tramac fcn8s", "tramac-resnet fcn", "pochih fcns", "torchvision fcn",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import metrics
+from fcn_bench import metrics
 
 # Three frames of 3 classes and one that never occurs (3): [predicted, true].
 FRAMES = [

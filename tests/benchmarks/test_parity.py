@@ -17,20 +17,20 @@ from onnx import numpy_helper
 from PIL import Image
 
 import data_trees
-import parity
-from agreement import CLEAR, MARGINS, Agreement, Limits, figures, shortfalls
-from artefacts import PlainGraph, find_artefacts
-from errors import ExportError
+from fcn_bench.commands import parity
+from fcn_bench.data.measured_frames import DataError, Frame, MeasuredFrames
+from fcn_bench.metrics import VOID, Scores
+from fcn_bench.parity.agreement import CLEAR, MARGINS, Agreement, Limits, figures, shortfalls
+from fcn_bench.parity.artefacts import PlainGraph, find_artefacts
+from fcn_bench.parity.torch_reference import Preference, TorchReference
+from fcn_bench.parity.worst_frames import GAINED, LOST, OTHER, Case, WorstFrames, coloured, difference, side_by_side
+from fcn_export.errors import ExportError
+from fcn_export.graph.verify import textured_frames
 from fcnrt import BackendError, Segmenter
 from fcnrt.backends import read_certificate, read_model
-from fcnrt.palette import voc_palette
-from measured_frames import DataError, Frame, MeasuredFrames
-from metrics import VOID, Scores
+from fcnrt.pictures.palette import voc_palette
 from simulated.host import MakeHost
 from tiny_networks import CLASSES, tiny, upstream_state
-from torch_reference import Preference, TorchReference
-from verify import textured_frames
-from worst_frames import GAINED, LOST, OTHER, Case, WorstFrames, coloured, difference, side_by_side
 
 NAME = "torchvision fcn"
 SIZE = (61, 83)

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import report
-from markup import TIMES, Markup, spanning, table, tag
-from plots import Bar, Curve, bar_chart, line_chart, standalone
-from report_latency import floor_ms
+from fcn_bench.commands import report
+from fcn_bench.report.latency import floor_ms
+from fcn_bench.report.markup import TIMES, Markup, spanning, table, tag
+from fcn_bench.report.plots import Bar, Curve, bar_chart, line_chart, standalone
 
 HOSTILE = """</td><script>alert("1")</script><img src='http://evil.example/x.png'>&amp; "quoted" 'single'"""
 VOID = {"meta", "img"}

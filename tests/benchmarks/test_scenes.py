@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("cv2")
 
-import scenes
+from fcn_bench.data import scenes
 
 SIZE = (97, 143)
 

@@ -11,8 +11,18 @@ from collections import Counter
 import numpy as np
 import pytest
 
-import timing
-from timing import Pace, add_pace_flags, pace_of, ratios, round_order, spread, summary, take_turns, warm_up
+from fcn_bench.speed import timing
+from fcn_bench.speed.timing import (
+    Pace,
+    add_pace_flags,
+    pace_of,
+    ratios,
+    round_order,
+    spread,
+    summary,
+    take_turns,
+    warm_up,
+)
 
 QUICK = Pace(iterations=7, warm_up_ms=0, idle_ms=0)
 

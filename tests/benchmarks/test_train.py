@@ -14,17 +14,17 @@ from PIL import Image
 
 import data_trees as trees
 import fcnrt
-import to_onnx
-import train
-import training_run
-from architectures import ARCHITECTURES, SLIM, Architecture
-from fcn_models.caffe import CaffeFcn
-from fcn_models.d2l import D2lFcn
-from fcn_models.pochih import PochihFcn
-from fcn_models.torchvision_fcn import TorchvisionFcn
-from fcn_models.tramac import TramacResNetFcn, TramacVggFcn
-from fcn_models.vgg import VGG16
-from fcn_models.zijundeng import ZijundengFcn
+from fcn_bench.commands import train
+from fcn_bench.training import run
+from fcn_bench.training.architectures import ARCHITECTURES, SLIM, Architecture
+from fcn_export.commands import to_onnx
+from fcn_export.families.caffe import CaffeFcn
+from fcn_export.families.d2l import D2lFcn
+from fcn_export.families.pochih import PochihFcn
+from fcn_export.families.torchvision_fcn import TorchvisionFcn
+from fcn_export.families.tramac import TramacResNetFcn, TramacVggFcn
+from fcn_export.families.vgg import VGG16
+from fcn_export.families.zijundeng import ZijundengFcn
 from tiny_networks import WIDTHS, narrow, narrow_resnet
 
 TINY = {
@@ -95,10 +95,10 @@ def test_run_leaves_checkpoints_curves_and_nothing_else(tree, tmp_path, capsys):
 
 def test_best_is_the_epoch_of_the_highest_miou(tree, tmp_path, monkeypatch):
     figures = iter([0.2, 0.4, 0.3])
-    monkeypatch.setattr(training_run.ConfusionMatrix, "mean_iou", lambda self: next(figures))
+    monkeypatch.setattr(run.ConfusionMatrix, "mean_iou", lambda self: next(figures))
     saved = []
-    whole = training_run.containers.save
-    monkeypatch.setattr(training_run.containers, "save", lambda p, *rest: (saved.append(p.stem), whole(p, *rest)))
+    whole = run.containers.save
+    monkeypatch.setattr(run.containers, "save", lambda p, *rest: (saved.append(p.stem), whole(p, *rest)))
     assert train.main(options(tree, tmp_path, D2L, 3)) == 0
     assert [name.rpartition("-")[2] for name in saved] == ["best", "last", "best", "last", "last"]
 
@@ -108,7 +108,7 @@ def test_measured_miou_is_that_of_the_saved_network(tree, tmp_path):
     state = torch.load(tmp_path / "training.pt", weights_only=True)
     net = TINY[D2L][1](11).eval()
     net.load_state_dict(weights(tmp_path))
-    matrix = training_run.ConfusionMatrix(11)
+    matrix = run.ConfusionMatrix(11)
     for sample in train.open_data(tree, "val"):
         frames = torch.from_numpy(sample.frame_hwc)[None]
         with torch.no_grad():
@@ -142,7 +142,7 @@ def test_stopped_run_goes_on_as_if_it_had_not_stopped(tree, tmp_path, monkeypatc
 
 
 def _interrupt_in_epoch(monkeypatch, number):
-    whole, calls = training_run.Learner.learn, []
+    whole, calls = run.Learner.learn, []
 
     def learn(self, *batch):
         calls.append(batch)
@@ -150,7 +150,7 @@ def _interrupt_in_epoch(monkeypatch, number):
             raise KeyboardInterrupt
         return whole(self, *batch)
 
-    monkeypatch.setattr(training_run.Learner, "learn", learn)
+    monkeypatch.setattr(run.Learner, "learn", learn)
 
 
 def test_ctrl_c_leaves_the_last_whole_checkpoint(tree, tmp_path, monkeypatch):
@@ -198,7 +198,7 @@ def test_classification_weights_begin_the_network(tree, tmp_path):
 
 
 def test_generated_streets_are_a_data_set_as_well(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("datasets.SCENE_COUNTS", {"train": 2, "val": 1})
+    monkeypatch.setattr("fcn_bench.data.datasets.SCENE_COUNTS", {"train": 2, "val": 1})
     arguments = ["--arch", "slim", "--data", "scenes", "--epochs", "1", "--batch", "2", "--crop", "32x64"]
     assert train.main([*arguments, "-o", str(tmp_path)]) == 0
     assert {"classes.txt", "palette.txt"} <= {path.name for path in tmp_path.iterdir()}

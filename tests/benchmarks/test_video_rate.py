@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import report
-import video_rate
 from conftest import Export
+from fcn_bench.commands import report, video_rate
 
 
 def test_rows_of_both_networks_and_all_stages(

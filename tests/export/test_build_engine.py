@@ -17,18 +17,17 @@ from typing import Any
 import onnx
 import pytest
 
-import build_engine
-import compile_kernels
-import engine_builder
 from conftest import Export
-from engine_source import read_source
-from errors import ExportError
-from fcnrt.sidecar import read_sidecar
-from fcnrt.spec import ModelSpec
+from fcn_export.commands import build_engine
+from fcn_export.engines import builder
+from fcn_export.engines.source import read_source
+from fcn_export.errors import ExportError
+from fcn_export.kernels import compiling
+from fcnrt.contract.sidecar import read_sidecar
+from fcnrt.contract.spec import ModelSpec
 from tiny_networks import CLASSES, NAMES, tiny
 
 tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
-EXPORT = Path(build_engine.__file__).parent
 PROFILES = ("1x64x96:1x97x131:2x200x257", "1x256x256:2x360x480:4x544x960")
 SMALL = ("--sm", "89", "--profile", "1x64x64:1x65x97:1x128x128")
 LAUNCH = {"sm": 89, "warps": 1, "shared_bytes": 0, "tile": [1, 64], "parameters": ["*u8", "i32"], "cubin": "f0VMRg=="}
@@ -45,7 +44,7 @@ def kernels_asked_for(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append((tuple(sms), scores, labels))
         return RECORDS
 
-    monkeypatch.setattr(compile_kernels, "compile_kernels", stub)
+    monkeypatch.setattr(compiling, "compile_kernels", stub)
     return asked
 
 
@@ -310,7 +309,7 @@ def test_wrong_arguments(flags: tuple[str, ...], text: str, capsys: pytest.Captu
 def test_without_a_gpu_the_way_out_is_named(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gpu_device._driver", lambda: (_ for _ in ()).throw(_no_gpu()))
+    monkeypatch.setattr("fcn_export.engines.gpu_device._driver", lambda: (_ for _ in ()).throw(_no_gpu()))
     assert build_engine.main([str(model)]) == 1
     assert "finds no GPU to build for (no NVIDIA driver here); name the GPUs to build for, as in --sm 89 120" in (
         capsys.readouterr().err
@@ -318,7 +317,7 @@ def test_without_a_gpu_the_way_out_is_named(
 
 
 def _no_gpu() -> Exception:
-    from gpu_device import NoGpu
+    from fcn_export.engines.gpu_device import NoGpu
 
     return NoGpu("no NVIDIA driver here")
 
@@ -329,7 +328,7 @@ def test_missing_compiler_ends_a_build_with_kernels_but_not_one_with_the_graphs_
     def missing(*asked: Any) -> list[dict[str, Any]]:
         raise ExportError("Triton is not installed; build with --tail graph")
 
-    monkeypatch.setattr(compile_kernels, "compile_kernels", missing)
+    monkeypatch.setattr(compiling, "compile_kernels", missing)
     assert build_engine.main([str(model), *SMALL]) == 1
     assert capsys.readouterr().err == "build_engine: Triton is not installed; build with --tail graph\n"
     assert build_engine.main([str(model), *SMALL, "--tail", "graph"]) == 0
@@ -347,7 +346,7 @@ def test_interrupted_build_stops_and_leaves_the_old_engine(
 ) -> None:
     build_engine.main([str(model), *SMALL])
     before = {path.name: path.read_bytes() for path in model.parent.iterdir()}
-    monkeypatch.setattr(engine_builder, "progress_bar", lambda wanted: _KillAt(0.3, number))
+    monkeypatch.setattr(builder, "progress_bar", lambda wanted: _KillAt(0.3, number))
     capfd.readouterr()
     assert build_engine.main([str(model), *SMALL, "--force"]) == 130
     assert capfd.readouterr().err == "build_engine: interrupted; nothing was written\n"
@@ -399,8 +398,11 @@ def test_verbose_prints_the_log(model: Path, kernels_asked_for: list[Any], capsy
 
 def test_real_build_in_a_fresh_process_imports_no_torch(model: Path) -> None:
     arguments = [str(model), *SMALL]
-    code = f"import sys, build_engine; print(build_engine.main({arguments!r}), 'torch' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], cwd=EXPORT, capture_output=True, text=True)
+    code = (
+        "import sys; from fcn_export.commands import build_engine; "
+        f"print(build_engine.main({arguments!r}), 'torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.splitlines()[-1:] == ["0 False"], run.stderr
     records = sidecar_of(model.with_suffix(".engine"))["kernels"]
     assert {record["name"] for record in records} == {"upsample_argmax", "resize", "nv12_to_rgb"}
@@ -409,16 +411,19 @@ def test_real_build_in_a_fresh_process_imports_no_torch(model: Path) -> None:
 
 def test_help_loads_neither_onnx_nor_tensorrt() -> None:
     code = (
-        "import sys, build_engine; build_engine._parser().format_help(); "
+        "import sys; from fcn_export.commands import build_engine; build_engine._parser().format_help(); "
         "print(*({'torch', 'onnx', 'numpy', 'tensorrt', 'tensorrt_rtx', 'triton', 'cuda'} & set(sys.modules)))"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=EXPORT, capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "\n"
 
 
 def test_missing_onnx_is_one_line(model: Path) -> None:
-    code = f"import sys; sys.modules['onnx'] = None; import build_engine; sys.exit(build_engine.main([{str(model)!r}]))"
-    run = subprocess.run([sys.executable, "-c", code], cwd=EXPORT, capture_output=True, text=True)
+    code = (
+        "import sys; sys.modules['onnx'] = None; from fcn_export.commands import build_engine; "
+        f"sys.exit(build_engine.main([{str(model)!r}]))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 1 and run.stderr.count("\n") == 1 and "pip install onnx" in run.stderr
 
 

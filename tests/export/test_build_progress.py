@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from build_progress import cancellable, monitor_of, progress_bar
 from fake_tensorrt import fake_tensorrt
-from trt_log import cause, logger_of
+from fcn_export.engines.progress import cancellable, monitor_of, progress_bar
+from fcn_export.engines.trt_log import cause, logger_of
 
 
 def test_a_signal_is_told_to_any_thread_and_raised_at_the_end() -> None:

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.serialization import MAGIC_NUMBER, PROTOCOL_VERSION
 
-import checkpoints
-from checkpoints import fetch_torchvision, load_checkpoint
-from errors import ExportError
+from fcn_export.checkpoints import reading
+from fcn_export.checkpoints.reading import fetch_torchvision, load_checkpoint
+from fcn_export.errors import ExportError
 from tiny_networks import tiny, upstream_state
 
 NET = tiny("caffe fcn8s")
@@ -265,7 +265,7 @@ def test_torchvision_name_without_network_is_one_line(tmp_path: Path, monkeypatc
 
 def test_torchvision_name_uses_the_cached_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    weights = checkpoints.torchvision_weights("fcn_resnet50")
+    weights = reading.torchvision_weights("fcn_resnet50")
     cached = tmp_path / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     cached.parent.mkdir()
     torch.save(STATE, cached)

@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
-import compile_kernels as compiler
-from errors import ExportError
+from fcn_export.errors import ExportError
+from fcn_export.kernels import compiling as compiler
 
-EXPORT = Path(compiler.__file__).parent
 Record = dict[str, Any]
 # What export/engine sidecars and packs promise to the runtime.
 KEYS = {"name", "variant", "sm", "entry", "warps", "shared_bytes", "tile", "parameters", "cubin"}
@@ -96,12 +95,12 @@ def test_rows_of_a_band_share_their_reads() -> None:
 
 def test_every_variant_is_in_a_pack_and_a_fresh_process_makes_the_same_without_torch(tmp_path: Path) -> None:
     code = (
-        "import sys, compile_kernels\n"
+        "import sys; from fcn_export.commands import compile_kernels\n"
         f"assert compile_kernels.main(['-o', {str(tmp_path / 'pack')!r}, '--sm', '89']) == 0\n"
         "assert 'triton' in sys.modules\n"
         "assert not {'torch', 'onnx', 'tensorrt'} & sys.modules.keys()\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(EXPORT), "PYTHONHASHSEED": "7", "TRITON_DEFAULT_FP_FUSION": "1"}
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TRITON_DEFAULT_FP_FUSION": "1"}
     command = [sys.executable, "-c", code]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     (path,) = (tmp_path / "pack").iterdir()
@@ -175,7 +174,7 @@ def test_failure_of_the_compiler_is_one_line(
 
 
 def test_interpreted_kernels_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    import gpu_kernels
+    from fcn_export.kernels import gpu_kernels
 
     monkeypatch.setattr(gpu_kernels, "upsample_argmax", lambda: None)
     with pytest.raises(ExportError, match="TRITON_INTERPRET is set"):

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deploy import (
+from fcn_export.families import ScoreDeconv, Tail
+from fcn_export.families.base import bilinear_deconv
+from fcn_export.graph.deploy import (
     HALF_GAIN,
     ChannelAffine,
     SubpixelDeconv,
@@ -18,10 +20,8 @@ from deploy import (
     group_diagonal_deconvs,
     is_bilinear,
 )
-from fcn_models import ScoreDeconv, Tail
-from fcn_models.base import bilinear_deconv
+from fcn_export.graph.verify import textured_frames
 from tiny_networks import NAMES, tiny
-from verify import textured_frames
 
 
 @pytest.mark.parametrize("stride", [2, 8, 16, 32])

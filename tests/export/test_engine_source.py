@@ -14,15 +14,15 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-import engine_source
-import onnx_file
-import to_onnx
 from conftest import Export, plain_session
-from engine_source import check_sizes, read_source, tensor_types
-from errors import ExportError
-from fcnrt.spec import ModelSpec
+from fcn_export.commands import to_onnx
+from fcn_export.engines import source
+from fcn_export.engines.source import check_sizes, read_source, tensor_types
+from fcn_export.errors import ExportError
+from fcn_export.graph import onnx_file
+from fcn_export.graph.verify import textured_frames
+from fcnrt.contract.spec import ModelSpec
 from tiny_networks import CLASSES, NAMES, many_classes
-from verify import textured_frames
 
 Change = Callable[[onnx.ModelProto], Any]
 HALF = ("--precision", "fp16")
@@ -91,8 +91,8 @@ def test_facts_are_the_files_and_the_format_is_the_exporters(exported: Export) -
     facts = read_source(exported("caffe fcn8s", *HALF), "kernel").facts
     texts = {f"fcn.{name}": json.dumps(fact) for name, fact in facts.items()}
     assert ModelSpec.from_metadata(texts, "a file").classes == tuple(facts["classes"])
-    assert engine_source.FORMAT == onnx_file.FORMAT
-    for name in engine_source._FACTS:  # the runtime misses each of them as well
+    assert source.FORMAT == onnx_file.FORMAT
+    for name in source._FACTS:  # the runtime misses each of them as well
         with pytest.raises(ValueError, match=f"'{name}' is missing"):
             ModelSpec.from_metadata({key: text for key, text in texts.items() if key != f"fcn.{name}"}, "a file")
 

@@ -7,15 +7,15 @@ import torch
 import torchvision
 from torch import nn
 
-from fcn_models import FAMILIES, Fcn
-from fcn_models.base import bilinear_kernel
-from fcn_models.caffe import CaffeFcn
-from fcn_models.d2l import D2lFcn
-from fcn_models.pochih import PochihFcn
-from fcn_models.resnet import ResNetPlan
-from fcn_models.torchvision_fcn import TorchvisionFcn
-from fcn_models.tramac import TramacVggFcn
-from fcn_models.vgg import VGG_PLANS, read_plan
+from fcn_export.families import FAMILIES, Fcn
+from fcn_export.families.base import bilinear_kernel
+from fcn_export.families.caffe import CaffeFcn
+from fcn_export.families.d2l import D2lFcn
+from fcn_export.families.pochih import PochihFcn
+from fcn_export.families.resnet import ResNetPlan
+from fcn_export.families.torchvision_fcn import TorchvisionFcn
+from fcn_export.families.tramac import TramacVggFcn
+from fcn_export.families.vgg import VGG_PLANS, read_plan
 from tiny_networks import narrow, tiny
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import fcnrt
-import to_onnx
+from fcn_export.commands import to_onnx
+from fcn_export.graph.verify import textured_frames
 from tiny_networks import FULL_WIDTH, drawn, options_for, upstream_state
-from verify import textured_frames
 
 
 @pytest.mark.parametrize("name", FULL_WIDTH)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gpu_device import Gpu, NoGpu, find_gpu, make_current
+from fcn_export.engines.gpu_device import Gpu, NoGpu, find_gpu, make_current
 
 RESULT = IntEnum("CUresult", {"CUDA_SUCCESS": 0, "CUDA_ERROR_NO_DEVICE": 100, "CUDA_ERROR_OUT_OF_MEMORY": 2})
 

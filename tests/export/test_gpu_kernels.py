@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-import compile_kernels
-from fcnrt import reference_ops, sampling
-from fcnrt.spec import Tail
+from fcn_export.kernels import compiling
+from fcnrt.contract.spec import Tail
+from fcnrt.ops import reference, sampling
 from simulated.triton_kernels import interpreted_kernels
 
 TIE = 1e-3  # logits closer than this may change places in float32
 GUARD = 300  # elements on either side, more than a row of anything here
-VARIANTS = {(variant.kernel, variant.name): variant for variant in compile_kernels._variants(None, None)}
+VARIANTS = {(variant.kernel, variant.name): variant for variant in compiling._variants(None, None)}
 HALF, CORNERS, FULL = Tail("half_pixel"), Tail("align_corners"), Tail("none")
 
 
@@ -56,7 +56,7 @@ def label(kernels, scores, size, tail, *, rows=8, labels=None, confident=False, 
     labels = labels or ("u8" if classes <= 256 else "u16")
     seen = network or size
     axes = [
-        sampling.linear_samples(reference_ops.source_coordinates(tail, *sides), sides[0])
+        sampling.linear_samples(reference.source_coordinates(tail, *sides), sides[0])
         for sides in zip(samples, size, seen, strict=True)
     ]
     tables = [torch.from_numpy(table) for axis in axes for table in axis]
@@ -77,7 +77,7 @@ def noise(shape, dtype=np.float32, seed=0):
 
 def assert_labels(labels, logits):
     """Equal to the reference; elsewhere, only a logit as good as the best within float32's rounding."""
-    expected = reference_ops.argmax(logits)
+    expected = reference.argmax(logits)
     differs = labels != expected
     chosen = np.take_along_axis(logits, labels[:, None].astype(np.intp), axis=1)[:, 0]
     assert (logits.max(axis=1) - chosen)[differs].max(initial=0) <= TIE
@@ -111,7 +111,7 @@ UPSAMPLINGS = [
 def test_labels_of_every_geometry(kernels, tail, samples, size, network, rows):
     scores = noise((2, 4, *samples))
     labels, _, flag = label(kernels, scores, size, tail, rows=rows, network=network)
-    assert_labels(labels, reference_ops.upsample(scores, *size, tail, network))
+    assert_labels(labels, reference.upsample(scores, *size, tail, network))
     assert flag == 0
 
 
@@ -121,7 +121,7 @@ def test_labels_of_few_and_many_classes(kernels, classes, dtype):
     scores = noise((1, classes, 3, 4), dtype)
     scores[:, -1, :2] += 20  # the last class wins somewhere: its index must fit
     labels, _, flag = label(kernels, scores, (11, 25), HALF)
-    assert_labels(labels, reference_ops.upsample(scores, 11, 25, HALF))
+    assert_labels(labels, reference.upsample(scores, 11, 25, HALF))
     assert labels.max() == classes - 1 and flag == 0
 
 
@@ -132,7 +132,7 @@ def test_every_variant_computes_confidence_and_the_same_labels(kernels, labels, 
     scores = noise((2, 4, 3, 5), dtype)
     plain, untouched, _ = label(kernels, scores, (11, 27), HALF, rows=rows, labels=labels)
     confident, sure, flag = label(kernels, scores, (11, 27), HALF, rows=rows, labels=labels, confident=True)
-    expected = 255 * reference_ops.softmax(reference_ops.upsample(scores, 11, 27, HALF)).max(axis=1)
+    expected = 255 * reference.softmax(reference.upsample(scores, 11, 27, HALF)).max(axis=1)
     np.testing.assert_array_equal(plain, confident)
     assert np.abs(sure - expected).max() <= 0.51  # rounded, and hardly more
     assert (untouched == 99).all() and flag == 0
@@ -222,7 +222,7 @@ def assert_bytes(pixels, expected):
 def test_resize(kernels, source, size, antialias):
     frames = np.random.default_rng(1).integers(0, 256, (2, *source, 3), np.uint8)
     resized = resize(kernels, frames, size, antialias, padding=5)
-    assert_bytes(resized, reference_ops.resize(frames, size, antialias))
+    assert_bytes(resized, reference.resize(frames, size, antialias))
 
 
 def test_resize_to_the_same_size_copies_and_swap_reverses_the_channels(kernels):
@@ -245,11 +245,11 @@ def test_nv12(kernels, matrix, full_range, size):
     luma = np.random.default_rng(3).integers(0, 256, (height, width + 9), np.uint8)
     chroma = np.random.default_rng(4).integers(0, 256, (-(-height // 2), -(-width // 2) * 2 + 6), np.uint8)
     pairs = chroma[:, :-6].reshape(len(chroma), -1, 2)
-    expected = reference_ops.nv12_to_rgb(luma[:, :width], pairs, matrix, full_range)
+    expected = reference.nv12_to_rgb(luma[:, :width], pairs, matrix, full_range)
     for swap in (0, 1):
         target, part = guarded(np.full((height, width, 3), 99, np.uint8), 77)
         planes = torch.from_numpy(luma), torch.from_numpy(chroma), part
-        factors = reference_ops.nv12_coefficients(matrix, full_range)
+        factors = reference.nv12_coefficients(matrix, full_range)
         numbers = (luma.strides[0], chroma.strides[0], height, width, *factors, swap)
         launch(kernels, "nv12_to_rgb", "u8", (width, height, 1), *planes, *numbers)
         pixels = unguarded(target, (height, width, 3), 77)[..., :: 1 - 2 * swap]

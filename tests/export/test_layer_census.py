@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from errors import ExportError
-from layer_census import census_text, check_engine, convolutions, engine_census
+from fcn_export.engines.layer_census import census_text, check_engine, convolutions, engine_census
+from fcn_export.errors import ExportError
 
 
 def conv(weights: str | None, **tensor: str) -> dict[str, Any]:

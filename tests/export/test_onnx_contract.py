@@ -13,8 +13,8 @@ import torch
 from onnx import TensorProto
 
 from conftest import Export, plain_session
+from fcn_export.graph.verify import textured_frames
 from tiny_networks import CLASSES, NAMES, tiny
-from verify import textured_frames
 
 UNTRACED = [(1, 57, 75), (3, 38, 61), (2, 96, 33)]  # batch, height, width
 SMALL = [(1, 1, 1), (2, 5, 31)]

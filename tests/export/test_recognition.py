@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from checkpoints import Checkpoint
-from errors import ExportError
-from fcn_models import FAMILIES, Fcn
-from fcn_models.pochih import PochihFcn
-from fcn_models.resnet import ResNetPlan, Stage
-from fcn_models.torchvision_fcn import TorchvisionFcn
-from fcn_models.tramac import TramacVggFcn
-from fcn_models.vgg import VGG_PLANS
-from recognition import build, choose_contract, recognise
+from fcn_export.checkpoints.reading import Checkpoint
+from fcn_export.checkpoints.recognition import build, choose_contract, recognise
+from fcn_export.errors import ExportError
+from fcn_export.families import FAMILIES, Fcn
+from fcn_export.families.pochih import PochihFcn
+from fcn_export.families.resnet import ResNetPlan, Stage
+from fcn_export.families.torchvision_fcn import TorchvisionFcn
+from fcn_export.families.tramac import TramacVggFcn
+from fcn_export.families.vgg import VGG_PLANS
 from tiny_networks import NAMES, narrow, tiny, upstream_state
 
 BY_NAME = {family.family: family for family in FAMILIES}

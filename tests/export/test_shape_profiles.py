@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from errors import ExportError
-from shape_profiles import Fixed, Profile, Shape, chosen_profiles, parse_profile, parse_shape, shape_text
+from fcn_export.engines.shape_profiles import (
+    Fixed,
+    Profile,
+    Shape,
+    chosen_profiles,
+    parse_profile,
+    parse_shape,
+    shape_text,
+)
+from fcn_export.errors import ExportError
 
 FREE: Fixed = (None, None, None)
 USUAL = Profile((1, 64, 64), (1, 720, 1280), (1, 1088, 1920))

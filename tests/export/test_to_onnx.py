@@ -15,16 +15,15 @@ import pytest
 import torch
 from torchvision.models.resnet import Bottleneck
 
-import onnx_file
-import to_onnx
-import verify
-from class_names import NAMED, class_names
 from conftest import plain_session
-from errors import ExportError
-from fcn_models.torchvision_fcn import TorchvisionFcn
+from fcn_export.class_names import NAMED, class_names
+from fcn_export.commands import to_onnx
+from fcn_export.errors import ExportError
+from fcn_export.families.torchvision_fcn import TorchvisionFcn
+from fcn_export.graph import onnx_file, verify
 from tiny_networks import many_classes, narrow_resnet, tiny, upstream_state
 
-SCRIPT = Path(to_onnx.__file__)
+SCRIPT = Path(__file__).parents[2] / "export/to_onnx.py"
 
 
 @pytest.fixture
@@ -217,13 +216,11 @@ def test_any_terminal_shows_any_name(tmp_path: Path) -> None:
 def test_signal_leaves_nothing_half_written(sent: signal.Signals, checkpoint: Path) -> None:
     """The process is stopped while it checks the temporary file."""
     code = (
-        "import os, sys, time, onnx.checker, to_onnx\n"
+        "import os, sys, time, onnx.checker; from fcn_export.commands import to_onnx\n"
         "onnx.checker.check_model = lambda *_, **__: (print('writing', flush=True), time.sleep(60))\n"
         "sys.exit(to_onnx.main(sys.argv[1:]))"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, checkpoint], cwd=SCRIPT.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", code, checkpoint], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stdout.readline() == b"writing\n"
     assert len(list(checkpoint.parent.iterdir())) == 2
     process.send_signal(sent)
@@ -303,7 +300,7 @@ def test_weights_beyond_one_protobuf_are_refused(
 def test_no_trace_of_this_machine_in_the_file(checkpoint: Path) -> None:
     assert to_onnx.main([str(checkpoint)]) == 0
     content = checkpoint.with_name("net.onnx").read_bytes()
-    for trace in (str(SCRIPT.parent), str(Path.home()), "site-packages", ".py"):
+    for trace in (str(SCRIPT.parents[1]), str(Path.home()), "site-packages", ".py"):
         assert trace.encode() not in content
 
 
@@ -313,6 +310,9 @@ def test_newer_opset(checkpoint: Path) -> None:
 
 
 def test_help_imports_no_torch() -> None:
-    code = "import sys, to_onnx\ntry: to_onnx.main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, check=True)
+    code = (
+        "import sys; from fcn_export.commands import to_onnx\n"
+        "try: to_onnx.main(['--help'])\nexcept SystemExit: print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.endswith("False\n")

@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-import build_engine
-import compile_kernels
-import engine_builder
-import gpu_device
 from conftest import Export
-from engine_source import read_source, tensor_types
 from fake_tensorrt import GENERATIONS, fake_tensorrt
-from gpu_device import Gpu
-from trt_flavours import load_flavour, version_tuple
+from fcn_export.commands import build_engine
+from fcn_export.engines import builder, gpu_device
+from fcn_export.engines.gpu_device import Gpu
+from fcn_export.engines.source import read_source, tensor_types
+from fcn_export.engines.trt_flavours import load_flavour, version_tuple
+from fcn_export.kernels import compiling
 
 HALF = ("--precision", "fp16")
 Build = Callable[..., tuple[int, Any]]
@@ -34,8 +33,8 @@ def build(exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         vars(trt.record).update(answers)
         monkeypatch.setitem(sys.modules, "tensorrt", trt)
         monkeypatch.setattr(gpu_device, "find_gpu", lambda index: gpu)
-        monkeypatch.setattr(engine_builder, "make_current", lambda gpu: None)
-        monkeypatch.setattr(compile_kernels, "compile_kernels", lambda sms, scores, labels: [])
+        monkeypatch.setattr(builder, "make_current", lambda gpu: None)
+        monkeypatch.setattr(compiling, "compile_kernels", lambda sms, scores, labels: [])
         model = str(file or exported("caffe fcn8s", *HALF))
         return build_engine.main([model, "-o", str(tmp_path / "x.engine"), *flags]), trt.record
 
@@ -82,7 +81,7 @@ def test_layers_that_the_parser_adds_take_the_type_of_their_input(build: Build) 
     relu.get_output(0).name = "added by the parser"
     relu._precision, relu._output_types = None, {}
     trt = sys.modules["tensorrt"]
-    engine_builder.constrain(trt, record.network, {relu.get_input(0).name: "fp16"})
+    builder.constrain(trt, record.network, {relu.get_input(0).name: "fp16"})
     assert (relu.precision.name, relu.get_output_type(0).name) == ("HALF", "HALF")
 
 
@@ -127,7 +126,7 @@ def test_sidecar_of_each_generation(version: str, build: Build, tmp_path: Path) 
 def test_engine_for_all_gpus_from_ampere_on_says_so(build: Build, tmp_path: Path) -> None:
     build("10.16.1.11", "--hardware-compatible")
     engine = json.loads((tmp_path / "x.engine.json").read_text())["engine"]
-    assert engine["hardware_compatible"] and engine["sm"] == [sm for sm in compile_kernels.CAPABILITIES if sm >= 80]
+    assert engine["hardware_compatible"] and engine["sm"] == [sm for sm in compiling.CAPABILITIES if sm >= 80]
 
 
 @pytest.mark.parametrize("version", GENERATIONS)

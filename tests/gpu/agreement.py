@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import fcnrt
+from fcnrt.contract.types import Array
 
 from .inputs import imported
 
-Array = npt.NDArray[Any]
 Shape = tuple[int, int, int]  # (batch, height, width)
 
 SHAPES: tuple[Shape, ...] = ((1, 65, 97), (2, 83, 51), (1, 130, 140))

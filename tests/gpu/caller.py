@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import fcnrt
-from fcnrt.cuda import Gpu, Memory, PinnedMemory, Stream, stream_handle
+from fcnrt.contract.types import Array
+from fcnrt.gpu.cuda import Gpu, Memory, PinnedMemory, Stream, stream_handle
 
 from .inputs import imported
 
-Array = npt.NDArray[Any]
 GIVE_UP_S = 60  # after which a gate opens by itself: the test then fails, and does not hang
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import fcnrt
-from fcnrt.cuda import Gpu, device_count
+from fcnrt.gpu.cuda import Gpu, device_count
 
 from .caller import LIBRARIES, Caller, Library
 from .engines import LABELS_ONLY, WITH_KERNELS, Engine, Machine

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-import build_engine
-import compile_kernels
 import fcnrt
-from errors import ExportError
+from fcn_export.commands import build_engine
+from fcn_export.engines.shape_profiles import shape_text
+from fcn_export.engines.trt_flavours import MODULES, load_flavour
+from fcn_export.errors import ExportError
+from fcn_export.kernels import compiling
 from fcnrt import segmenter
-from fcnrt.backends import Options, ort_cuda, read_spec
+from fcnrt.backends import Options, onnxruntime_cuda, read_spec
 from fcnrt.backends.gpu import GpuBackend
-from fcnrt.cuda import Gpu
-from fcnrt.device_ops import Kernels
-from shape_profiles import shape_text
-from trt_flavours import MODULES, load_flavour
+from fcnrt.gpu.cuda import Gpu
+from fcnrt.gpu.kernels import Kernels
 
 from .inputs import Models, imported, kernel_records
 
@@ -104,7 +104,7 @@ class TensorRt(Engine):
         chosen = ["--flavour", self._flavour, "--tail", self._tail]
         records = self.machine.kernels  # compiled once for all engines, perhaps elsewhere
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(compile_kernels, "compile_kernels", functools.partial(chosen_records, records))
+            patch.setattr(compiling, "compile_kernels", functools.partial(chosen_records, records))
             assert build_engine.main([str(model), "-o", str(engine), *chosen, *profile, *cache]) == 0
 
 
@@ -123,7 +123,7 @@ class OnnxRuntime(Engine):
     def _why_not(self) -> str:
         try:
             imported("onnxruntime")
-            reason = ort_cuda.why_not_cuda()
+            reason = onnxruntime_cuda.why_not_cuda()
             if not reason:
                 self.open(TRIAL).close()
         except ImportError as error:
@@ -137,7 +137,7 @@ class OnnxRuntime(Engine):
     def open(self, name: str, precision: str = "fp32", **arguments: Any) -> fcnrt.Segmenter:
         model, records = self.machine.models(name, precision), self.machine.kernels if self._has_kernels else []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ort_cuda, "installed_kernels", lambda sm: records)
+            patch.setattr(onnxruntime_cuda, "installed_kernels", lambda sm: records)
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "no kernels are installed")
                 return fcnrt.Segmenter(model, device="cuda", **arguments)
@@ -190,7 +190,7 @@ LABELS_ONLY: dict[str, Callable[[Machine], Engine]] = {
 
 
 def chosen_records(records: list[dict[str, Any]], sms: Any, scores: str, labels: str) -> list[dict[str, Any]]:
-    """What compile_kernels.compile_kernels would give, from records of all kernels for this GPU."""
+    """What compiling.compile_kernels would give, from records of all kernels for this GPU."""
     return [
         record
         for record in records

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from errors import ExportError
+from fcn_export.errors import ExportError
 
 from . import prepare
 
@@ -60,7 +60,7 @@ def kernel_records(sm: int) -> list[dict[str, Any]]:
     if folder and (folder / prepare.kernels_name(sm)).exists():
         records: list[dict[str, Any]] = json.loads((folder / prepare.kernels_name(sm)).read_text(encoding="utf-8"))
         return records
-    from compile_kernels import compile_kernels
+    from fcn_export.kernels.compiling import compile_kernels
 
     try:
         return compile_kernels([sm])

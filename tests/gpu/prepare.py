@@ -30,7 +30,7 @@ def export(name: str, precision: str, folder: Path) -> Path:
     """Write the ONNX file of a network of tiny_networks.py; needs torch."""
     import torch
 
-    import to_onnx
+    from fcn_export.commands import to_onnx
     from tiny_networks import many_classes, options_for, tiny, upstream_state
 
     target = folder / file_name(name, precision)
@@ -49,8 +49,8 @@ def main() -> None:
     parser.add_argument("--sm", type=int, nargs="+", required=True, help="compute capabilities of the GPUs, 90 for 9.0")
     options = parser.parse_args()
     # before this file's own folder, whose conftest.py is another one
-    sys.path[:0] = [str(folder) for folder in (TESTS, TESTS.parent / "export", TESTS.parent / "runtime")]
-    from compile_kernels import compile_kernels
+    sys.path.insert(0, str(TESTS))
+    from fcn_export.kernels.compiling import compile_kernels
     from tiny_networks import NAMES
 
     options.folder.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import fcnrt
-from fcnrt import cuda, reference_ops
 from fcnrt.backends.gpu import SLOTS
-from fcnrt.cuda import Gpu
+from fcnrt.gpu import cuda
+from fcnrt.gpu.cuda import Gpu
+from fcnrt.ops import reference
 
 from .agreement import Case, assert_agree, case_of, frames_of
 from .caller import Caller, Interface, Library, closed_gate
@@ -147,7 +148,7 @@ def test_nv12_frames(matrix: Any, full_range: bool, engine: Engine, library: Lib
     chance = np.random.default_rng(0)
     luma = np.repeat(np.repeat(chance.integers(16, 236, (12, 13), np.uint8), 7, axis=0), 7, axis=1)[:79]  # (79, 91)
     chroma = np.repeat(chance.integers(90, 170, (10, 46, 2), np.uint8), 4, axis=0)  # (40, 46, 2)
-    pixels = reference_ops.nv12_to_rgb(luma, chroma, matrix, full_range)
+    pixels = reference.nv12_to_rgb(luma, chroma, matrix, full_range)
     frame = fcnrt.Nv12Frame(library.array(luma), library.array(chroma), matrix=matrix, full_range=full_range)
     with engine.open(NAME) as segment:
         labels = segment(frame, stream=caller.stream).numpy()

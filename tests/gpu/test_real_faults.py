@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fcnrt
-from fcnrt.cuda import Gpu, Memory
+from fcnrt.gpu.cuda import Gpu, Memory
 
 from .agreement import assert_agree, case_of, frames_of
 from .engines import Engine, TensorRt

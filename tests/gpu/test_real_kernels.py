@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fcnrt import reference_ops
-from fcnrt.cuda import Gpu, Memory, Stream
-from fcnrt.device_arrays import DeviceFrames, DeviceView, Nv12Frame, packed_view
-from fcnrt.device_ops import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels
-from fcnrt.kernel_proofs import prove_nv12, prove_resizing, prove_upsampling
-from fcnrt.spec import Tail
+from fcnrt.contract.spec import Tail
+from fcnrt.contract.types import Array
+from fcnrt.gpu.arrays import DeviceFrames, DeviceView, Nv12Frame, packed_view
+from fcnrt.gpu.cuda import Gpu, Memory, Stream
+from fcnrt.gpu.kernels import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels
+from fcnrt.gpu.proofs import prove_nv12, prove_resizing, prove_upsampling
+from fcnrt.ops import reference
 from kernel_checks import assert_labels, assert_near, bytes_of, noise
 
 from .engines import Machine
 
 pytestmark = pytest.mark.gpu
-Array = npt.NDArray[Any]
 HALF, CORNERS, FULL = Tail("half_pixel"), Tail("align_corners"), Tail("none")
 GUARD = 300  # elements around what a kernel may read or write
 GUARD_BYTE, GUARD_HALF = 0xA5, np.nan
@@ -55,7 +55,7 @@ class Bench:
         """Labels, confidence and the flag; the labels are those of both kernels."""
         kind: Any = "fp32" if scores.dtype == np.float32 else "fp16"
         upsample = DeviceUpsampler(self.kernels, tail, scores.shape, kind, size, network or size)
-        shape, dtype = (len(scores), *size), reference_ops.label_dtype(scores.shape[1])
+        shape, dtype = (len(scores), *size), reference.label_dtype(scores.shape[1])
         (kept, source), flag = self.guarded(scores, GUARD_HALF), self.gpu.uploaded(np.zeros(1, np.int32))
         found, plain, sure = self.blank(shape, dtype), self.blank(shape, dtype), self.blank(shape, np.uint8)
         upsample(source, plain[1], None, flag.address, self.stream)
@@ -113,9 +113,9 @@ def test_labels_and_confidence_of_every_geometry(
 ) -> None:
     scores = noise((2, 5, *samples), dtype)
     labels, confidence, flag = bench.labels(scores, size, tail, network)
-    logits = reference_ops.upsample(scores, *size, tail, network)
+    logits = reference.upsample(scores, *size, tail, network)
     assert_labels(labels, logits)
-    assert_near(confidence, 255 * reference_ops.softmax(logits).max(axis=1))
+    assert_near(confidence, 255 * reference.softmax(logits).max(axis=1))
     assert flag == 0
 
 
@@ -128,9 +128,9 @@ def test_any_number_of_classes(
     scores = noise((2, classes, *samples), dtype)
     scores[:, -1, :2] += 20  # the last class wins somewhere: its index must fit
     labels, confidence, _ = bench.labels(scores, size, HALF)
-    logits = reference_ops.upsample(scores, *size, HALF)
+    logits = reference.upsample(scores, *size, HALF)
     assert_labels(labels, logits)
-    assert_near(confidence, 255 * reference_ops.softmax(logits).max(axis=1))
+    assert_near(confidence, 255 * reference.softmax(logits).max(axis=1))
     assert labels.max() == classes - 1 and labels.dtype == (np.uint8 if classes <= 256 else np.uint16)
 
 
@@ -177,7 +177,7 @@ def test_offsets_beyond_32_bits(bench: Bench) -> None:
         bench.gpu.downloaded(labels.address + frame * pixels, (side, side), np.uint8) for frame in (0, frames - 1)
     )
     assert not first.any()
-    np.testing.assert_array_equal(final, reference_ops.argmax(last)[0])
+    np.testing.assert_array_equal(final, reference.argmax(last)[0])
 
 
 RESIZES = [
@@ -199,7 +199,7 @@ def test_resized_frames(
     frames = bytes_of(2, *source, 3)
     view, resize = bench.padded(frames, pad), DeviceResizer(bench.kernels, source, target, antialias, swap)
     resized = bench.pixels(lambda address, stream: resize(view, address, stream), (2, *target, 3))
-    assert_near(resized, reference_ops.resize(frames[..., ::-1] if swap else frames, target, antialias))
+    assert_near(resized, reference.resize(frames[..., ::-1] if swap else frames, target, antialias))
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -223,7 +223,7 @@ def test_nv12_pixels(
     frames = DeviceFrames(planes, False, Nv12Frame(*planes, matrix=matrix, full_range=full_range))
     convert = DeviceNv12Converter(bench.kernels, swap)
     pixels = bench.pixels(lambda address, stream: convert(frames, address, stream), (height, width, 3))
-    expected = reference_ops.nv12_to_rgb(luma, chroma, matrix, full_range)
+    expected = reference.nv12_to_rgb(luma, chroma, matrix, full_range)
     assert_near(pixels, expected[..., ::-1] if swap else expected)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import fcnrt
-from fcnrt import cuda
-from fcnrt.cuda import Gpu
+from fcnrt.gpu import cuda
+from fcnrt.gpu.cuda import Gpu
 
 from .agreement import Case, assert_agree, case_of, frames_of, labels_on_cpu
 from .caller import Caller, Interface

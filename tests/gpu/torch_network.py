@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from deploy import DeployedFcn, deploy, first_conv
+from fcn_export.checkpoints.recognition import choose_contract
+from fcn_export.graph.deploy import DeployedFcn, deploy, first_conv
 from fcnrt.backends.base import Shape
 from fcnrt.backends.gpu import DeviceScores, Network
-from fcnrt.cuda import Gpu, Stream
-from fcnrt.spec import ModelSpec
-from recognition import choose_contract
+from fcnrt.contract.spec import ModelSpec
+from fcnrt.gpu.cuda import Gpu, Stream
 from tiny_networks import many_classes, options_for, tiny
 
 from .prepare import MANY_CLASSES

@@ -15,14 +15,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from certify import CertifyError, certify, revoke
 from conftest import Export, plain_session
+from fcn_bench.parity.certify import CertifyError, certify, revoke
 from fcnrt import ModelFileError, Segmenter, UsageError
-from fcnrt.__main__ import main
 from fcnrt.backends import read_certificate, read_model, read_spec
-from fcnrt.certificate import FORMAT, MEASURE, Certificate, checked_certificate, digest, points_lost
-from fcnrt.images import write_image
-from fcnrt.sidecar import sidecar_path
+from fcnrt.cli.main import main
+from fcnrt.contract.certificate import FORMAT, MEASURE, Certificate, checked_certificate, digest, points_lost
+from fcnrt.contract.sidecar import sidecar_path
+from fcnrt.pictures.images import write_image
 from simulated.host import MakeHost, frames_of
 
 KEY = "fcn.parity"

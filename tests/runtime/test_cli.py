@@ -19,13 +19,13 @@ from PIL import Image
 
 import fcnrt
 from conftest import Export
-from fcnrt.__main__ import main
-from fcnrt.images import write_image
-from fcnrt.jobs import FILM_SUFFIXES, plan_jobs
+from fcn_export.graph.verify import textured_frames
+from fcnrt.cli.jobs import FILM_SUFFIXES, plan_jobs
+from fcnrt.cli.main import main
+from fcnrt.pictures.images import write_image
 from fcnrt.video import VideoWriter, open_source
-from fcnrt.video.av_encoders import CONTAINERS
+from fcnrt.video.sinks.av_encoders import CONTAINERS
 from tiny_networks import CLASSES
-from verify import textured_frames
 
 SIZE = (45, 62)
 PATIENCE_S = 60  # for what must happen; nothing is timed
@@ -233,15 +233,15 @@ def test_an_interrupt_while_libraries_are_loaded_ends_at_once(place: str, model:
     """As an exception it would meet an engine's own code, which crashes; here nobody may catch it."""
     script = f"""
 import os, signal, sys
-from fcnrt import __main__, command_segment
+from fcnrt.cli import main, segment
 def interrupted(*words, **options):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(1000): pass
     except BaseException:
         sys.exit("an exception")
-command_segment.{place} = interrupted
-sys.exit(__main__.main(sys.argv[1:]))
+segment.{place} = interrupted
+sys.exit(main.main(sys.argv[1:]))
 """
     command = [sys.executable, "-c", script, "segment", model, "test:*3", "-o", str(tmp_path / "film.mp4")]
     environment = {**os.environ, "PYTHONPATH": str(Path(fcnrt.__file__).parents[1])}

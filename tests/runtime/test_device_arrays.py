@@ -14,14 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 import fcnrt
-from fcnrt import device_arrays
-from fcnrt.cuda import Gpu, Stream
-from fcnrt.device_arrays import (
+from fcnrt.contract.types import Array
+from fcnrt.gpu import arrays
+from fcnrt.gpu.arrays import (
     DeviceArray,
     DeviceView,
     Nv12Frame,
@@ -31,11 +30,11 @@ from fcnrt.device_arrays import (
     is_device_array,
     packed_view,
 )
+from fcnrt.gpu.cuda import Gpu, Stream
 from simulated import SimulatedCuda, foreign, simulated_cuda
 from simulated.foreign import CUDA, CUDA_HOST, CUDA_MANAGED, CupyLike, ForeignStream, PyavLike, PycudaLike, TorchLike
 from simulated.streams import Work
 
-Array = npt.NDArray[Any]
 KINDS = [TorchLike, CupyLike, PycudaLike, PyavLike]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 CPU = 1  # DLDeviceType
@@ -403,7 +402,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     buffers = SimpleNamespace(from_handle=lambda address, nbytes, owner: (address, nbytes, owner))
     monkeypatch.setattr("cuda.core.Buffer", buffers)
-    monkeypatch.setattr(device_arrays, "_strided_view", lambda: SimpleNamespace(from_buffer=from_buffer))
+    monkeypatch.setattr(arrays, "_strided_view", lambda: SimpleNamespace(from_buffer=from_buffer))
     return calls
 
 

@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 import fcnrt
-from compile_kernels import Variant
-from fcnrt import device_ops, reference_ops
-from fcnrt.cuda import Gpu, Memory, Stream
-from fcnrt.device_arrays import DeviceFrames, DeviceView, Nv12Frame, packed_view
-from fcnrt.device_ops import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, installed_kernels
-from fcnrt.spec import Tail
+from fcn_export.kernels.compiling import Variant
+from fcnrt.contract.spec import Tail
+from fcnrt.contract.types import Array
+from fcnrt.gpu import kernels
+from fcnrt.gpu.arrays import DeviceFrames, DeviceView, Nv12Frame, packed_view
+from fcnrt.gpu.cuda import Gpu, Memory, Stream
+from fcnrt.gpu.kernels import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, installed_kernels
+from fcnrt.ops import reference
 from kernel_checks import assert_labels, assert_near, bytes_of, noise
 from simulated import MODES, SimulatedCuda, simulated_cuda
 from simulated.kernel_functions import Maker, kernel_records, numpy_kernel
@@ -30,7 +31,6 @@ from simulated.kernels import KernelFunction
 from simulated.memory import Memory as SimulatedMemory
 from simulated.triton_kernels import interpreted_kernel
 
-Array = npt.NDArray[Any]
 HALF, CORNERS, FULL, PADDED = Tail("half_pixel"), Tail("align_corners"), Tail("none"), Tail("none", 0, 2)
 
 
@@ -65,7 +65,7 @@ class Device:
         """Labels, confidence and the flag; the labels are those of both kernels."""
         kind = "fp32" if scores.dtype == np.float32 else "fp16"
         upsample = DeviceUpsampler(self.kernels, tail, scores.shape, kind, size, network or size)
-        shape, dtype = (len(scores), *size), np.dtype(reference_ops.label_dtype(scores.shape[1]))
+        shape, dtype = (len(scores), *size), np.dtype(reference.label_dtype(scores.shape[1]))
         source, flag = self.gpu.uploaded(scores), self.gpu.uploaded(np.zeros(1, np.int32))
         plain, labels = (Memory(self.gpu, int(np.prod(shape)) * dtype.itemsize) for _ in range(2))
         confidence = Memory(self.gpu, int(np.prod(shape)))
@@ -153,9 +153,9 @@ def test_labels_and_confidence_of_every_geometry(
 ) -> None:
     scores = noise((2, 5, *samples), dtype)
     labels, confidence, flag = device.labels(scores, size, tail, network)
-    logits = reference_ops.upsample(scores, *size, tail, network)
+    logits = reference.upsample(scores, *size, tail, network)
     assert_labels(labels, logits)
-    assert_near(confidence, 255 * reference_ops.softmax(logits).max(axis=1))
+    assert_near(confidence, 255 * reference.softmax(logits).max(axis=1))
     assert labels.dtype == np.uint8 and flag == 0
     name = f"upsample_argmax {np.dtype(dtype).name.replace('loat', 'p')}-u8-rows{rows}"
     assert device.launched == [name, f"{name}-confidence"]
@@ -176,9 +176,9 @@ def test_the_real_kernels_labels(
 ) -> None:
     scores = noise((2, 3, *samples), dtype)
     labels, confidence, flag = real.labels(scores, size, tail, network)
-    logits = reference_ops.upsample(scores, *size, tail, network)
+    logits = reference.upsample(scores, *size, tail, network)
     assert_labels(labels, logits)
-    assert_near(confidence, 255 * reference_ops.softmax(logits).max(axis=1))
+    assert_near(confidence, 255 * reference.softmax(logits).max(axis=1))
     assert flag == 0
 
 
@@ -188,7 +188,7 @@ def test_labels_are_as_wide_as_the_classes_need(classes: int, label_type: str, d
     scores = noise((1, classes, 3, 4), dtype)
     scores[:, -1, :2] += 20  # the last class wins somewhere: its index must fit
     labels, _, _ = device.labels(scores, (17, 25), HALF)
-    assert_labels(labels, reference_ops.upsample(scores, 17, 25, HALF))
+    assert_labels(labels, reference.upsample(scores, 17, 25, HALF))
     assert labels.max() == classes - 1 and f"-{label_type}-" in device.launched[0]
 
 
@@ -197,7 +197,7 @@ def test_the_real_kernels_wide_labels(real: Device) -> None:
     scores[:, -1, :, 0] += 20
     labels, _, _ = real.labels(scores, (3, 5), HALF)
     assert labels.dtype == np.uint16 and labels.max() == 256
-    assert_labels(labels, reference_ops.upsample(scores, 3, 5, HALF))
+    assert_labels(labels, reference.upsample(scores, 3, 5, HALF))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -215,7 +215,7 @@ def test_scores_that_are_not_finite_are_flagged(bad: float, size: tuple[int, int
 
 @pytest.mark.parametrize("simulated", MODES, indirect=True)
 def test_tables_outlive_the_work_that_reads_them(device: Device) -> None:
-    scores, logits = noise((1, 3, 3, 4)), reference_ops.upsample(noise((1, 3, 3, 4)), 17, 25, HALF)
+    scores, logits = noise((1, 3, 3, 4)), reference.upsample(noise((1, 3, 3, 4)), 17, 25, HALF)
     source, flag = device.gpu.uploaded(scores), device.gpu.uploaded(np.zeros(1, np.int32))
     target = Memory(device.gpu, 17 * 25)
     upsample = DeviceUpsampler(device.kernels, HALF, scores.shape, "fp32", (17, 25), (17, 25))
@@ -248,7 +248,7 @@ def test_resized_frames(
     source: tuple[int, int], target: tuple[int, int], antialias: bool, swap: bool, pad: int, device: Device
 ) -> None:
     frames = bytes_of(2, *source, 3)
-    expected = reference_ops.resize(frames[..., ::-1] if swap else frames, target, antialias)
+    expected = reference.resize(frames[..., ::-1] if swap else frames, target, antialias)
     assert_near(resized(device, frames, target, antialias, swap, pad), expected)
     assert device.launched == ["resize u8"]
 
@@ -256,7 +256,7 @@ def test_resized_frames(
 @pytest.mark.parametrize("antialias, swap", [(True, False), (False, True)])
 def test_the_real_kernel_resizes(antialias: bool, swap: bool, real: Device) -> None:
     frames = bytes_of(2, 7, 11, 3)
-    expected = reference_ops.resize(frames[..., ::-1] if swap else frames, (5, 13), antialias)
+    expected = reference.resize(frames[..., ::-1] if swap else frames, (5, 13), antialias)
     assert_near(resized(real, frames, (5, 13), antialias, swap, 4), expected)
 
 
@@ -282,7 +282,7 @@ def test_nv12_pixels(
     height: int, width: int, matrix: str, full_range: bool, pad: int, swap: bool, flat: bool, device: Device
 ) -> None:
     luma, chroma = bytes_of(height, width), bytes_of(-(-height // 2), -(-width // 2), 2, seed=1)
-    expected = reference_ops.nv12_to_rgb(luma, chroma, matrix, full_range)
+    expected = reference.nv12_to_rgb(luma, chroma, matrix, full_range)
     given = chroma.reshape(len(chroma), -1) if flat else chroma
     frame = {"matrix": matrix, "full_range": full_range}
     assert_near(converted(device, luma, given, frame, swap, pad), expected[..., ::-1] if swap else expected)
@@ -291,7 +291,7 @@ def test_nv12_pixels(
 @pytest.mark.parametrize("swap", [True, False])
 def test_the_real_kernel_reads_nv12(swap: bool, real: Device) -> None:
     luma, chroma = bytes_of(5, 7), bytes_of(3, 4, 2, seed=1)
-    expected = reference_ops.nv12_to_rgb(luma, chroma, "bt709", False)
+    expected = reference.nv12_to_rgb(luma, chroma, "bt709", False)
     assert_near(converted(real, luma, chroma, {}, swap, 3), expected[..., ::-1] if swap else expected)
 
 
@@ -370,7 +370,7 @@ RECORD = {"name": "resize", "variant": "u8", "sm": 89, "entry": "resize", "warps
 
 @pytest.fixture
 def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(device_ops, "PACKS", tmp_path)
+    monkeypatch.setattr(kernels, "PACKS", tmp_path)
     for sm in (75, 80, 86, 90):
         (tmp_path / f"sm_{sm}.json").write_text(json.dumps([{**RECORD, "sm": sm}]))
     return tmp_path
@@ -382,7 +382,7 @@ def test_installed_packs_for_a_gpu(sm: int, found: list[int], packs: Path) -> No
 
 
 def test_no_packs_are_no_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(device_ops, "PACKS", tmp_path / "absent")
+    monkeypatch.setattr(kernels, "PACKS", tmp_path / "absent")
     assert list(installed_kernels(89)) == []
 
 

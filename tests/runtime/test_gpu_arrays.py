@@ -10,9 +10,9 @@ import pytest
 
 import fcnrt
 from conftest import Export
-from fcnrt import reference_ops
-from fcnrt.backends.ort_cuda import OrtCudaNetwork
-from fcnrt.backends.trt import TrtNetwork
+from fcnrt.backends.onnxruntime_cuda import OrtCudaNetwork
+from fcnrt.backends.tensorrt import TrtNetwork
+from fcnrt.ops import reference
 from simulated import MODES
 from simulated.foreign import CupyLike, DeviceArray, ForeignStream, PyavLike, PycudaLike, TorchLike
 from simulated.host import MakeHost, frames_of, labels_on_cpu
@@ -179,7 +179,7 @@ def test_nv12_frames(
     model, chance = exported("d2l fcn32s", "--color", color), np.random.default_rng(0)
     luma = np.repeat(chance.integers(16, 236, (71, 12), np.uint8), 8, axis=1)[:, :93]  # rows padded to 96
     chroma = chance.integers(90, 170, (36, 64, 2), np.uint8)[:, :47]
-    pixels = reference_ops.nv12_to_rgb(luma, chroma, matrix, full_range)
+    pixels = reference.nv12_to_rgb(luma, chroma, matrix, full_range)
     (expected,) = labels_on_cpu(model, [pixels], color="rgb")
     host = make_host(engine)
     with host.segmenter(model) as segment:

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import fcnrt
-import to_onnx
 from conftest import Export
-from fcnrt.backends import gpu, ort_cuda
+from fcn_export.commands import to_onnx
+from fcnrt.backends import gpu, onnxruntime_cuda
 from simulated import MODES
 from simulated.host import ENGINES, MakeHost, frames_of, labels_on_cpu
 from simulated.kernel_functions import kernel_records
@@ -262,7 +262,7 @@ def test_graphs_own_tail_where_there_are_no_kernels(
     expected = labels_on_cpu(model, frames)
     host = make_host(engine)
     if engine == "onnxruntime":
-        monkeypatch.setattr(ort_cuda, "installed_kernels", lambda sm: [])
+        monkeypatch.setattr(onnxruntime_cuda, "installed_kernels", lambda sm: [])
         with pytest.warns(RuntimeWarning, match="no kernels are installed for Simulated GPU .* `make kernels`"):
             segment = fcnrt.Segmenter(model, device="cuda")
     else:

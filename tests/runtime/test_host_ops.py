@@ -1,4 +1,4 @@
-"""host_ops against reference_ops: the same labels from the same scores, in every geometry."""
+"""ops.host against ops.reference: the same labels from the same scores, in every geometry."""
 
 import os
 import tracemalloc
@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcnrt import host_ops, reference_ops
+from fcnrt.contract.spec import Tail
 from fcnrt.errors import BackendError, FrameError
-from fcnrt.host_ops import LabelUpsampler, argmax_labels, label_confidence
-from fcnrt.reference_ops import label_dtype
-from fcnrt.spec import Tail
+from fcnrt.ops import host, reference
+from fcnrt.ops.host import LabelUpsampler, argmax_labels, label_confidence
+from fcnrt.ops.reference import label_dtype
 
-# host_ops computes in float32: a label may differ from float64's only where its logit falls short of the
+# ops.host computes in float32: a label may differ from float64's only where its logit falls short of the
 # winner's by this share of the largest score (eight units in the last place).
 ROUNDING = 1e-6
 
@@ -25,11 +25,11 @@ def upsampled_labels(scores, size, tail, network_size=None):
 
 
 def assert_labels_are_correct(labels, scores, tail, network_size=None):
-    logits = reference_ops.upsample(scores, *labels.shape[1:], tail, network_size)
+    logits = reference.upsample(scores, *labels.shape[1:], tail, network_size)
     chosen = np.take_along_axis(logits, labels[:, None].astype(np.intp), axis=1)[:, 0]
     shortfall = logits.max(axis=1) - chosen
     assert shortfall.max() <= ROUNDING * np.abs(scores).max()
-    expected = reference_ops.argmax(logits)
+    expected = reference.argmax(logits)
     different = labels != expected
     # Among classes that tie exactly in float64 nothing but the lowest is right, unless rounding came first.
     assert different.mean() <= 1e-3
@@ -125,7 +125,7 @@ def test_any_number_of_classes(make, classes):
 def test_ties_go_to_the_lowest_class(tail, levels, classes):
     # Small integers at stride 8 leave float32 nothing to round: ties are exact, and so must the labels be.
     scores = np.random.default_rng(levels).integers(0, levels, (1, classes, 9, 13)).astype(np.float32)
-    expected = reference_ops.argmax(reference_ops.upsample(scores, 72, 104, tail))
+    expected = reference.argmax(reference.upsample(scores, 72, 104, tail))
     np.testing.assert_array_equal(upsampled_labels(scores, (72, 104), tail), expected)
 
 
@@ -180,8 +180,8 @@ def test_nothing_of_the_last_call_remains():
 def test_labels_do_not_depend_on_the_chunks(monkeypatch, chunk):
     scores = noise(np.random.default_rng(4), (1, 21, 9, 11))
     expected = upsampled_labels(scores, (70, 85), Tail("half_pixel"))
-    monkeypatch.setattr(host_ops, "_TILES_CHUNK", chunk)
-    monkeypatch.setattr(host_ops, "_ARGMAX_CHUNK", chunk)
+    monkeypatch.setattr(host, "_TILES_CHUNK", chunk)
+    monkeypatch.setattr(host, "_ARGMAX_CHUNK", chunk)
     np.testing.assert_array_equal(upsampled_labels(scores, (70, 85), Tail("half_pixel")), expected)
 
 
@@ -207,14 +207,14 @@ def test_argmax_labels_equals_the_reference(classes, levels):
     scores = np.random.default_rng(7).integers(0, levels, (3, classes, 17, 11)).astype(np.float32)
     labels = np.full((3, 17, 11), 255, label_dtype(classes))
     argmax_labels(scores, labels)
-    np.testing.assert_array_equal(labels, reference_ops.argmax(scores))
+    np.testing.assert_array_equal(labels, reference.argmax(scores))
 
 
 def test_argmax_labels_of_a_frame_longer_than_a_chunk_and_cropped():
     scores = noise(np.random.default_rng(8), (1, 3, 130, 1040))[:, :, 3:128, 5:1031]
     labels = np.zeros((1, 127, 1030), np.uint8)
     argmax_labels(scores, labels[:, 1:126, 2:1028])
-    np.testing.assert_array_equal(labels[:, 1:126, 2:1028], reference_ops.argmax(scores))
+    np.testing.assert_array_equal(labels[:, 1:126, 2:1028], reference.argmax(scores))
 
 
 WRONG_LABELS = [
@@ -310,8 +310,8 @@ def confidence_of(scores, size, tail, network_size=None):
 
 def assert_confidence_is_correct(confidence, scores, tail, network_size=None):
     """The definition, rounded; hardly more."""
-    logits = reference_ops.upsample(scores, *confidence.shape[1:], tail, network_size)
-    assert np.abs(confidence - 255 * reference_ops.softmax(logits).max(axis=1)).max() <= 0.51
+    logits = reference.upsample(scores, *confidence.shape[1:], tail, network_size)
+    assert np.abs(confidence - 255 * reference.softmax(logits).max(axis=1)).max() <= 0.51
 
 
 @pytest.mark.parametrize("tail, source, target, seen", [*((*geometry, None) for geometry in GEOMETRIES), *RESIZED])
@@ -347,7 +347,7 @@ def test_confidence_of_large_and_of_equal_scores():
 def test_confidence_does_not_depend_on_the_chunks(monkeypatch, chunk):
     scores = noise(np.random.default_rng(4), (2, 21, 9, 11))
     expected = confidence_of(scores, (70, 85), Tail("half_pixel"))
-    monkeypatch.setattr(host_ops, "_SOFTMAX_CHUNK", chunk)
+    monkeypatch.setattr(host, "_SOFTMAX_CHUNK", chunk)
     np.testing.assert_array_equal(confidence_of(scores, (70, 85), Tail("half_pixel")), expected)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import FrameError, MediaError, MissingDependency
-from fcnrt.images import read_image, write_image, write_labels
-from fcnrt.inputs import IMAGE_SUFFIXES
-from fcnrt.palette import generated_palette, voc_palette
+from fcnrt.pictures.images import read_image, write_image, write_labels
+from fcnrt.pictures.inputs import IMAGE_SUFFIXES
+from fcnrt.pictures.palette import generated_palette, voc_palette
 
 Image = pytest.importorskip("PIL.Image")
 cv2 = pytest.importorskip("cv2")

@@ -3,7 +3,7 @@
 import pytest
 
 from fcnrt.errors import MediaError
-from fcnrt.inputs import find_inputs, is_video
+from fcnrt.pictures.inputs import find_inputs, is_video
 
 
 @pytest.fixture

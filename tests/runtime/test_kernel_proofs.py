@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import fcnrt
-from compile_kernels import Variant
-from fcnrt.cuda import Gpu, Stream
-from fcnrt.device_ops import Kernels, ScoreType
-from fcnrt.kernel_proofs import prove_nv12, prove_resizing, prove_upsampling
-from fcnrt.reference_ops import Nv12Coefficients
+from fcn_export.kernels.compiling import Variant
+from fcnrt.gpu.cuda import Gpu, Stream
+from fcnrt.gpu.kernels import Kernels, ScoreType
+from fcnrt.gpu.proofs import prove_nv12, prove_resizing, prove_upsampling
+from fcnrt.ops.reference import Nv12Coefficients
 from simulated import MODES, SimulatedCuda, kernel_functions, simulated_cuda
 from simulated.kernel_functions import Maker, bound, kernel_records, numpy_kernel
 from simulated.kernels import KernelFunction

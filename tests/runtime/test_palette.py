@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from fcnrt import palette
 from fcnrt.errors import FcnrtError, FrameError
+from fcnrt.pictures import palette
 
 RNG = np.random.default_rng(3)
 FRAME = RNG.integers(0, 256, (37, 23, 3), dtype=np.uint8)
@@ -164,7 +164,7 @@ def test_legend_refuses(classes, columns, expected):
 
 def test_import_needs_numpy_alone():
     code = (
-        "import sys, fcnrt.palette, fcnrt.video\n"
+        "import sys, fcnrt.pictures.palette, fcnrt.video\n"
         "print([name for name in ('PIL', 'cv2', 'torch') if name in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fcnrt.recent import Recent
+from fcnrt.backends.recent import Recent
 
 
 def made(recent: Recent[str], *keys: str) -> None:

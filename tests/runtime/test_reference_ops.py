@@ -1,11 +1,11 @@
-"""reference_ops against torch in float64: the definition of correct is itself checked independently."""
+"""ops.reference against torch in float64: the definition of correct is itself checked independently."""
 
 import numpy as np
 import pytest
 
-from fcnrt import reference_ops
+from fcnrt.contract.spec import Tail
 from fcnrt.errors import FrameError
-from fcnrt.spec import Tail
+from fcnrt.ops import reference
 
 torch = pytest.importorskip("torch")
 
@@ -27,7 +27,7 @@ def test_upsample_equals_interpolate(kind, align_corners, source, target):
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(scores), size=target, mode="bilinear", align_corners=align_corners
     )
-    upsampled = reference_ops.upsample(scores, *target, Tail(kind))
+    upsampled = reference.upsample(scores, *target, Tail(kind))
     assert upsampled.dtype == np.float64
     np.testing.assert_allclose(upsampled, expected.numpy(), rtol=0, atol=ROUNDING)
 
@@ -58,8 +58,8 @@ DECONVOLUTIONS = [
 def test_deconvolution_has_these_labels_everywhere_and_these_values_inside(tail, source, target):
     scores = random_scores((1, 21, *source))
     expected = bilinear_deconvolution(scores, tail, *target)
-    upsampled = reference_ops.upsample(scores, *target, tail)
-    np.testing.assert_array_equal(reference_ops.argmax(upsampled), expected.argmax(axis=1))
+    upsampled = reference.upsample(scores, *target, tail)
+    np.testing.assert_array_equal(reference.argmax(upsampled), expected.argmax(axis=1))
     rows = is_inside(tail, source[0], target[0])
     cols = is_inside(tail, source[1], target[1])
     assert rows.any() and cols.any()
@@ -67,20 +67,20 @@ def test_deconvolution_has_these_labels_everywhere_and_these_values_inside(tail,
 
 
 def is_inside(tail, samples, pixels):
-    coordinate = reference_ops.source_coordinates(tail, samples, pixels)
+    coordinate = reference.source_coordinates(tail, samples, pixels)
     return (coordinate >= 0) & (coordinate <= samples - 1)
 
 
 def test_upsample_cuts_the_frame_out_of_full_size_scores():
     scores = random_scores((1, 2, 9, 7))
-    np.testing.assert_array_equal(reference_ops.upsample(scores, 9, 7, Tail("none")), scores)
-    cut = reference_ops.upsample(scores, 5, 3, Tail("none", 0, 2))
+    np.testing.assert_array_equal(reference.upsample(scores, 9, 7, Tail("none")), scores)
+    cut = reference.upsample(scores, 5, 3, Tail("none", 0, 2))
     np.testing.assert_array_equal(cut, scores[:, :, 2:7, 2:5])
 
 
 def test_source_coordinates_of_no_upsampling_are_refused():
     with pytest.raises(ValueError, match="expected half_pixel, align_corners or deconv, got 'none'"):
-        reference_ops.source_coordinates(Tail("none"), 5, 5)
+        reference.source_coordinates(Tail("none"), 5, 5)
 
 
 @pytest.mark.parametrize("kind, align_corners", [("half_pixel", False), ("align_corners", True)])
@@ -88,19 +88,19 @@ def test_upsample_of_a_resized_frame_samples_the_networks_logits(kind, align_cor
     """Where the frame's pixels fall on the network's, both see the same; every third of 3 times as many does."""
     scores = random_scores((1, 2, 5, 7))
     tail, seen = Tail(kind), (20, 31)
-    resized = reference_ops.upsample(scores, 60, 93, tail, seen)
+    resized = reference.upsample(scores, 60, 93, tail, seen)
     np.testing.assert_allclose(
-        resized[:, :, 1::3, 1::3], reference_ops.upsample(scores, *seen, tail), rtol=0, atol=ROUNDING
+        resized[:, :, 1::3, 1::3], reference.upsample(scores, *seen, tail), rtol=0, atol=ROUNDING
     )
     np.testing.assert_array_equal(
-        reference_ops.upsample(scores, *seen, tail, seen), reference_ops.upsample(scores, *seen, tail)
+        reference.upsample(scores, *seen, tail, seen), reference.upsample(scores, *seen, tail)
     )
 
 
 def test_half_pixel_forgets_the_networks_size():
-    direct = reference_ops.source_coordinates(Tail("half_pixel"), 9, 67)
+    direct = reference.source_coordinates(Tail("half_pixel"), 9, 67)
     np.testing.assert_allclose(
-        reference_ops.source_coordinates(Tail("half_pixel"), 9, 67, 40), direct, rtol=0, atol=ROUNDING
+        reference.source_coordinates(Tail("half_pixel"), 9, 67, 40), direct, rtol=0, atol=ROUNDING
     )
 
 
@@ -110,28 +110,28 @@ def test_full_size_scores_of_a_resized_frame_are_interpolated():
         torch.from_numpy(scores[:, :, 2:7, 2:9]), size=(5, 23), mode="bilinear", align_corners=False
     )
     inside = slice(2, -2)  # beyond the frame's edge lie scores of its padding, not the border's again
-    found = reference_ops.upsample(scores, 5, 23, Tail("none", 0, 2), (5, 7))
+    found = reference.upsample(scores, 5, 23, Tail("none", 0, 2), (5, 7))
     np.testing.assert_allclose(found[..., inside], expected[..., inside].numpy(), rtol=0, atol=ROUNDING)
 
 
 def test_deconvolution_of_a_resized_frame_keeps_its_offset_in_network_pixels():
     tail = Tail("deconv", 8, 31)
-    coordinates = reference_ops.source_coordinates(tail, 12, 60, 20)
-    np.testing.assert_allclose(coordinates[1::3], reference_ops.source_coordinates(tail, 12, 20), rtol=0, atol=ROUNDING)
+    coordinates = reference.source_coordinates(tail, 12, 60, 20)
+    np.testing.assert_allclose(coordinates[1::3], reference.source_coordinates(tail, 12, 20), rtol=0, atol=ROUNDING)
 
 
 def test_argmax_takes_the_lowest_of_equals():
     logits = np.zeros((1, 4, 1, 3))
     logits[0, [1, 3], 0, 1] = 2.0
     logits[0, 3, 0, 2] = 2.0
-    np.testing.assert_array_equal(reference_ops.argmax(logits), [[[0, 1, 3]]])
+    np.testing.assert_array_equal(reference.argmax(logits), [[[0, 1, 3]]])
 
 
 @pytest.mark.parametrize("classes, dtype", [(1, np.uint8), (256, np.uint8), (257, np.uint16)])
 def test_labels_are_as_narrow_as_the_classes_allow(classes, dtype):
     logits = np.zeros((1, classes, 3, 2), np.float32)
     logits[:, -1] = 1.0
-    labels = reference_ops.argmax(logits)
+    labels = reference.argmax(logits)
     assert labels.dtype == dtype
     assert (labels == classes - 1).all()
 
@@ -139,7 +139,7 @@ def test_labels_are_as_narrow_as_the_classes_allow(classes, dtype):
 def test_normalise_scales_then_shifts_then_divides():
     frames = np.arange(2 * 3 * 5 * 3, dtype=np.uint8).reshape(2, 3, 5, 3)
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    normalised = reference_ops.normalise(frames, scale=1 / 255, mean=mean, std=std)
+    normalised = reference.normalise(frames, scale=1 / 255, mean=mean, std=std)
     expected = torch.from_numpy(frames).permute(0, 3, 1, 2).double() / 255
     expected = (expected - torch.tensor(mean).double()[:, None, None]) / torch.tensor(std).double()[:, None, None]
     assert normalised.shape == (2, 3, 3, 5) and normalised.dtype == np.float64
@@ -148,14 +148,14 @@ def test_normalise_scales_then_shifts_then_divides():
 
 def test_normalise_reverses_colours_before_the_mean():
     frames = np.array([[[[10, 20, 30]]]], np.uint8)
-    normalised = reference_ops.normalise(frames, swap_channels=True, mean=(1.0, 2.0, 3.0))
+    normalised = reference.normalise(frames, swap_channels=True, mean=(1.0, 2.0, 3.0))
     np.testing.assert_array_equal(normalised[0, :, 0, 0], [29.0, 18.0, 7.0])
 
 
 def test_softmax_equals_torch_and_survives_large_logits():
     logits = random_scores((2, 5, 3, 7)) + 1e4
     expected = torch.softmax(torch.from_numpy(logits), dim=1)
-    np.testing.assert_allclose(reference_ops.softmax(logits), expected.numpy(), rtol=0, atol=ROUNDING)
+    np.testing.assert_allclose(reference.softmax(logits), expected.numpy(), rtol=0, atol=ROUNDING)
 
 
 def random_frames(shape, seed=0):
@@ -171,7 +171,7 @@ def test_resize_rounds_what_interpolate_computes(source, target, antialias):
     frames = random_frames((2, *source))
     planes = torch.from_numpy(frames).permute(0, 3, 1, 2).double()
     exact = torch.nn.functional.interpolate(planes, size=target, mode="bilinear", antialias=antialias)
-    resized = reference_ops.resize(frames, target, antialias)
+    resized = reference.resize(frames, target, antialias)
     assert resized.shape == (2, *target, 3) and resized.dtype == np.uint8
     assert np.abs(resized - exact.permute(0, 2, 3, 1).numpy()).max() <= 0.5 + ROUNDING
 
@@ -182,7 +182,7 @@ def test_resize_is_torchvisions(source, target, antialias):
     functional = pytest.importorskip("torchvision.transforms.v2.functional")
     frames = random_frames((2, *source), seed=1)
     expected = functional.resize(torch.from_numpy(frames).permute(0, 3, 1, 2), list(target), antialias=antialias)
-    difference = reference_ops.resize(frames, target, antialias) - expected.permute(0, 2, 3, 1).numpy().astype(int)
+    difference = reference.resize(frames, target, antialias) - expected.permute(0, 2, 3, 1).numpy().astype(int)
     assert np.abs(difference).max() <= 1  # it computes in 16-bit integers
 
 
@@ -191,12 +191,12 @@ def test_resize_with_antialias_is_pillows(source, target):
     image = pytest.importorskip("PIL.Image")
     frame = random_frames(source, seed=2)
     expected = np.asarray(image.fromarray(frame).resize(target[::-1], image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(reference_ops.resize(frame[None], target, antialias=True)[0] - expected).max() <= 1
+    assert np.abs(reference.resize(frame[None], target, antialias=True)[0] - expected).max() <= 1
 
 
 def test_resize_rounds_halves_up():
     frames = np.array([[[[0, 2, 9]], [[1, 5, 10]]]], np.uint8)
-    np.testing.assert_array_equal(reference_ops.resize(frames, (1, 1), antialias=True), [[[[1, 4, 10]]]])
+    np.testing.assert_array_equal(reference.resize(frames, (1, 1), antialias=True), [[[[1, 4, 10]]]])
 
 
 # Y, U, V of colour bars, by hand from the standards' integer tables.
@@ -219,7 +219,7 @@ COLOURS = [
 def test_nv12_of_colours_known_by_hand(matrix, full_range, yuv, rgb):
     luma, chroma = np.full((3, 5), yuv[0], np.uint8), np.empty((2, 3, 2), np.uint8)
     chroma[...] = yuv[1:]
-    pixels = reference_ops.nv12_to_rgb(luma, chroma, matrix, full_range)
+    pixels = reference.nv12_to_rgb(luma, chroma, matrix, full_range)
     assert pixels.shape == (3, 5, 3) and pixels.dtype == np.uint8
     assert (pixels == pixels[0, 0]).all()
     assert np.abs(pixels[0, 0] - np.array(rgb)).max() <= 1
@@ -235,7 +235,7 @@ def test_nv12_coefficients_undo_the_standards_encoding(matrix, weights, full_ran
     y, u, v = (
         (luma, blueness, redness) if full_range else (16 + luma * 219 / 255, blueness * 224 / 255, redness * 224 / 255)
     )
-    factors = reference_ops.nv12_coefficients(matrix, full_range)
+    factors = reference.nv12_coefficients(matrix, full_range)
     grey = factors.luma_gain * (y - factors.luma_offset)
     decoded = np.stack(
         (grey + factors.red_v * v, grey + factors.green_u * u + factors.green_v * v, grey + factors.blue_u * u)
@@ -248,17 +248,17 @@ def test_nv12_is_opencvs():
     planes = np.random.default_rng(6).integers(0, 256, (9, 8), np.uint8)  # 6 rows of luma, 3 of chroma pairs
     planes[:6] = planes[:6].clip(16)  # OpenCV takes blacker than black for black
     expected = cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV12).astype(int)
-    pixels = reference_ops.nv12_to_rgb(planes[:6], planes[6:].reshape(3, 4, 2), "bt601", False)
+    pixels = reference.nv12_to_rgb(planes[:6], planes[6:].reshape(3, 4, 2), "bt601", False)
     assert np.abs(pixels - expected).max() <= 1
 
 
 def test_nv12_of_odd_sizes_takes_each_pixels_own_sample():
     luma, chroma = np.full((3, 3), 100, np.uint8), np.full((2, 2, 2), 128, np.uint8)
     chroma[1, 1, 1] = 200
-    reds = reference_ops.nv12_to_rgb(luma, chroma, "bt601", True)[..., 0]
+    reds = reference.nv12_to_rgb(luma, chroma, "bt601", True)[..., 0]
     np.testing.assert_array_equal(reds > 100, [[False] * 3, [False] * 3, [False, False, True]])
 
 
 def test_unknown_matrix_is_refused():
     with pytest.raises(FrameError, match="matrix: expected bt601 or bt709, got 'bt2020'"):
-        reference_ops.nv12_coefficients("bt2020", False)
+        reference.nv12_coefficients("bt2020", False)

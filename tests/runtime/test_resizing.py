@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 import fcnrt
-from fcnrt import reference_ops
-from fcnrt.resizing import resized
+from fcnrt.ops import reference
+from fcnrt.ops.resizing import resized
 
 SIZES = [
     ((9, 14), (5, 6)),
@@ -37,7 +37,7 @@ def test_frames_are_the_references_but_for_rounding(
     source: tuple[int, int], target: tuple[int, int], antialias: bool
 ) -> None:
     frames = frames_of(3, *source)
-    expected = reference_ops.resize(frames, target, antialias)
+    expected = reference.resize(frames, target, antialias)
     found = resized(frames, target, antialias)
     assert found.shape == (3, *target, 3) and found.dtype == np.uint8 and found.flags.c_contiguous
     assert np.abs(found.astype(int) - expected).max() <= 1

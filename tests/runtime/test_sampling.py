@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from fcnrt import reference_ops, sampling
-from fcnrt.spec import Tail
+from fcnrt.contract.spec import Tail
+from fcnrt.ops import reference, sampling
 
 torch = pytest.importorskip("torch")
 
@@ -17,7 +17,7 @@ LENGTHS = [(9, 67, 67), (9, 67, 40), (23, 5, 5), (1, 13, 13), (7, 1, 1), (300, 5
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("samples, pixels, seen", LENGTHS)
 def test_linear_samples_lie_on_the_grid_and_add_up(tail, samples, pixels, seen):
-    coordinates = reference_ops.source_coordinates(tail, samples, pixels, seen)
+    coordinates = reference.source_coordinates(tail, samples, pixels, seen)
     low, frac = sampling.linear_samples(coordinates, samples)
     assert (low.dtype, frac.dtype, low.shape, frac.shape) == (np.int32, np.float32, (pixels,), (pixels,))
     assert low.min() >= 0 and (low + (frac > 0)).max() <= samples - 1
@@ -26,7 +26,7 @@ def test_linear_samples_lie_on_the_grid_and_add_up(tail, samples, pixels, seen):
 
 
 def test_whole_coordinates_have_no_fraction():
-    low, frac = sampling.linear_samples(reference_ops.source_coordinates(Tail("none", 0, 2), 9, 5, 5), 9)
+    low, frac = sampling.linear_samples(reference.source_coordinates(Tail("none", 0, 2), 9, 5, 5), 9)
     np.testing.assert_array_equal(low, [2, 3, 4, 5, 6])
     np.testing.assert_array_equal(frac, 0)
 
@@ -43,7 +43,7 @@ def test_bands_are_the_runs_cut_to_length():
 @pytest.mark.parametrize("samples, pixels, seen", LENGTHS)
 def test_fractions_rise_along_a_band(tail, samples, pixels, seen):
     """The kernels ask only a band's last row whether any of them needs the lower samples."""
-    low, frac = sampling.linear_samples(reference_ops.source_coordinates(tail, samples, pixels, seen), samples)
+    low, frac = sampling.linear_samples(reference.source_coordinates(tail, samples, pixels, seen), samples)
     edges = sampling.bands(low, 8)
     for first, end in itertools.pairwise(edges):
         assert 1 <= end - first <= 8

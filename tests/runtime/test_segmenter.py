@@ -17,16 +17,16 @@ import pytest
 import torch
 
 import fcnrt
-import to_onnx
 from conftest import Export, plain_session
-from fcnrt import reference_ops
-from fcnrt.backends import ort_cuda
-from fcnrt.backends.ort_cuda import why_not_cuda
-from fcnrt.resizing import resized
+from fcn_export.commands import to_onnx
+from fcn_export.graph.verify import textured_frames
+from fcnrt.backends import onnxruntime_cuda
+from fcnrt.backends.onnxruntime_cuda import why_not_cuda
+from fcnrt.ops import reference
+from fcnrt.ops.resizing import resized
 from simulated import simulated_cuda
 from simulated.foreign import CupyLike, PyavLike, PycudaLike, TorchLike
 from tiny_networks import CLASSES, NAMES, many_classes
-from verify import textured_frames
 
 IN_USE = "this Segmenter is in use by another thread or by a stream that has not ended; make one for each"
 
@@ -68,9 +68,9 @@ def test_labels_are_the_references_of_the_scores(name: str, exported: Export) ->
     frames = frames_of(2, 51, 86)
     with fcnrt.Segmenter(exported(name), device="cpu") as segment:
         scores = segment.scores(frames)
-        logits = reference_ops.upsample(scores, 51, 86, segment.spec.tail)
+        logits = reference.upsample(scores, 51, 86, segment.spec.tail)
         assert scores.dtype == np.float32 and scores.shape[:2] == (2, CLASSES)
-        assert (segment(frames) == reference_ops.argmax(logits)).mean() >= 0.9999
+        assert (segment(frames) == reference.argmax(logits)).mean() >= 0.9999
         probabilities = fcnrt.softmax(logits)
         np.testing.assert_allclose(probabilities.sum(1), 1)
 
@@ -268,7 +268,7 @@ def test_steady_state_allocates_nothing_large_but_the_result(segment: fcnrt.Segm
     labels = segment(frame)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # beside the labels only the fixed chunks of host_ops, a fraction of one float32 copy of the frame (3.7 MB)
+    # beside the labels only the fixed chunks of ops.host, a fraction of one float32 copy of the frame (3.7 MB)
     assert peak < labels.nbytes + 2.5e6
 
 
@@ -327,9 +327,9 @@ def test_cuda_provider_that_does_not_load_is_told_or_fallen_back_from(
 ) -> None:
     if not why_not_cuda():
         pytest.skip("this machine has a GPU")
-    if ort_cuda.CUDA not in onnxruntime.get_available_providers():
+    if onnxruntime_cuda.CUDA not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has no CUDA provider")
-    monkeypatch.setattr(ort_cuda, "why_not_cuda", lambda: "")  # as with a driver but without CUDA's libraries
+    monkeypatch.setattr(onnxruntime_cuda, "why_not_cuda", lambda: "")  # as with a driver but without CUDA's libraries
     with simulated_cuda(monkeypatch):
         with fcnrt.Segmenter(model, device="auto") as segment:
             assert segment.device == "cpu" and segment(frames_of(1, 24, 24)[0]).shape == (24, 24)
@@ -432,7 +432,7 @@ SEEN, SIZES = (64, 96), [(70, 101), (128, 64), (33, 40)]
 @pytest.mark.parametrize("antialias", [True, False])
 @pytest.mark.parametrize("kind", TAILS)
 def test_input_size_labels_every_pixel_of_the_frame(kind: str, antialias: bool, exported: Export) -> None:
-    """Defined by reference_ops: resize, the network, and its scores sampled at the frame's own pixels."""
+    """Defined by ops.reference: resize, the network, and its scores sampled at the frame's own pixels."""
     path = exported(TAILS[kind])
     with (
         fcnrt.Segmenter(path, device="cpu") as plain,
@@ -446,15 +446,15 @@ def test_input_size_labels_every_pixel_of_the_frame(kind: str, antialias: bool, 
             labels = segment(frames)
             assert labels.shape == (2, height, width) and labels.dtype == np.uint8
             assert (labels == reference_labels(plain, seen, (height, width))).mean() >= 0.9999
-            defined = reference_labels(plain, reference_ops.resize(frames, SEEN, antialias), (height, width))
+            defined = reference_labels(plain, reference.resize(frames, SEEN, antialias), (height, width))
             assert (labels == defined).mean() >= 0.95  # Pillow's frames are a level off here and there
             assert (segment(frames[0]) == labels[0]).mean() >= 0.999
 
 
 def reference_labels(plain: fcnrt.Segmenter, seen: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Labels of frames that were resized to `seen` before, by the definition."""
-    logits = reference_ops.upsample(plain.scores(seen), *size, plain.spec.tail, seen.shape[1:3])
-    return reference_ops.argmax(logits)
+    logits = reference.upsample(plain.scores(seen), *size, plain.spec.tail, seen.shape[1:3])
+    return reference.argmax(logits)
 
 
 def test_antialias_is_a_choice(model: Path) -> None:
@@ -516,8 +516,8 @@ def test_confidence_is_the_largest_probability(kind: str, size: tuple[int, int] 
     with fcnrt.Segmenter(exported(TAILS[kind]), device="cpu", input_size=size) as segment:
         confidence = np.full((2, 75, 58), 99, np.uint8)
         labels = segment(frames, confidence=confidence)
-        logits = reference_ops.upsample(segment.scores(frames), 75, 58, segment.spec.tail, size)
-        expected = 255 * reference_ops.softmax(logits).max(axis=1)
+        logits = reference.upsample(segment.scores(frames), 75, 58, segment.spec.tail, size)
+        expected = 255 * reference.softmax(logits).max(axis=1)
         assert np.abs(confidence - expected).max() <= 1
         assert np.ptp(confidence) > 20
         np.testing.assert_array_equal(labels, segment(frames))

@@ -9,11 +9,11 @@ from pathlib import Path
 import onnx
 import pytest
 
-import onnx_file
 from conftest import Export
+from fcn_export.graph import onnx_file
 from fcnrt import ModelFileError, ModelSpec, Tail
 from fcnrt.backends import read_spec
-from fcnrt.spec import FORMAT
+from fcnrt.contract.spec import FORMAT
 
 FACTS: dict[str, object] = {
     "format": 1,

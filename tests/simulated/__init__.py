@@ -6,7 +6,7 @@
             yield simulate
 
     def test_something(simulate):
-        machine = simulate("lazy", sm=89)  # from here on fcnrt.cuda talks to it
+        machine = simulate("lazy", sm=89)  # from here on fcnrt.gpu.cuda talks to it
 
 Each file says on top what it simulates and what it does not prove.
 """

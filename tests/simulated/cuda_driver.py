@@ -1,7 +1,7 @@
 """The simulated CUDA driver: an object with the attributes of `cuda.bindings.driver`.
 
     with simulated_cuda(monkeypatch, mode="lazy", sm=89) as gpu:
-        ...  # fcnrt.cuda talks to the simulation
+        ...  # fcnrt.gpu.cuda talks to the simulation
 
 Every handle, address, status and argument is checked as far as CUDA's documentation tells what a driver does with it.
 A call that a driver would answer with an error gets that status; one that it would answer with undefined behaviour
@@ -137,7 +137,7 @@ def has_real_driver() -> bool:
 def simulated_cuda(
     monkeypatch: pytest.MonkeyPatch, mode: str = "lazy", sm: int = 89, *, typed: bool = False, **options: Any
 ) -> Iterator[SimulatedCuda]:
-    """Put a simulated driver under `fcnrt.cuda`.
+    """Put a simulated driver under `fcnrt.gpu.cuda`.
 
     At the end, work that cannot be done, a misuse that nobody saw, and whatever was not given back fail the test; what
     the block still holds counts as well, so a test that keeps arrays or Segmenters is better off with `simulations`.
@@ -148,7 +148,7 @@ def simulated_cuda(
         typed: whether the real bindings check the arguments' types, where there is no real driver.
         options: further arguments of SimulatedCuda.
     """
-    from fcnrt import cuda
+    from fcnrt.gpu import cuda
 
     machine = SimulatedCuda(mode, sm, **options)
     kind = TypedDriver if typed and not has_real_driver() else SimulatedDriver

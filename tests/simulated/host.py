@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import fcnrt
-from fcnrt.backends import ort_cuda
-from verify import textured_frames
+from fcn_export.graph.verify import textured_frames
+from fcnrt.backends import onnxruntime_cuda
 
 from .cuda_driver import simulated_cuda
 from .kernel_functions import kernel_records
@@ -56,7 +56,7 @@ def gpu_host(
     with simulated_cuda(monkeypatch, mode, **options) as gpu:
         if engine == "onnxruntime":
             simulated_onnxruntime(monkeypatch, gpu)
-            monkeypatch.setattr(ort_cuda, "installed_kernels", lambda sm: kernel_records(gpu))
+            monkeypatch.setattr(onnxruntime_cuda, "installed_kernels", lambda sm: kernel_records(gpu))
             yield GpuHost(gpu, None, folder)
         else:
             flavour, version = ("tensorrt-rtx", "1.7.1") if engine == "rtx" else ("tensorrt", engine)

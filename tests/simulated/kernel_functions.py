@@ -1,4 +1,4 @@
-"""The GPU kernels of export/gpu_kernels.py in numpy: the same arguments, float32 arithmetic and roundings, fast.
+"""The GPU kernels of fcn_export.kernels in numpy: the same arguments, float32 arithmetic and roundings, fast.
 
 Each kernel first takes its arguments as arrays of exactly the extents that the interface gives them, which checks
 bounds and notes races; triton_kernels.py does the same and then runs the real kernel in Triton's interpreter.
@@ -16,18 +16,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-import compile_kernels
+from fcn_export.kernels import compiling
+from fcnrt.contract.types import Array
 
 from .kernels import KernelFunction
 from .machine import SimulatedCuda
 from .memory import Memory
 from .misuse import Misuse
 
-Array = npt.NDArray[Any]
 Grid = tuple[int, int, int]
-Maker = Callable[[Memory, compile_kernels.Variant], KernelFunction]
+Maker = Callable[[Memory, compiling.Variant], KernelFunction]
 
 _DTYPES = {"*fp32": np.float32, "*fp16": np.float16, "*u8": np.uint8, "*u16": np.uint16}
 _COLORS = 3
@@ -42,33 +41,33 @@ def kernel_records(gpu: SimulatedCuda, sm: int | None = None, make: Maker | None
         make: what makes a function of a kernel's variant: `numpy_kernel`, or triton_kernels.interpreted_kernel.
     """
     sm = sm or gpu.sm
-    return [_record(gpu, variant, sm, make or numpy_kernel) for variant in compile_kernels._variants(None, None)]
+    return [_record(gpu, variant, sm, make or numpy_kernel) for variant in compiling._variants(None, None)]
 
 
 def run_records(gpu: SimulatedCuda, records: Sequence[dict[str, Any]], make: Maker | None = None) -> None:
     """Let the simulation run the cubins of records that were really compiled."""
-    variants = {(variant.kernel, variant.name): variant for variant in compile_kernels._variants(None, None)}
+    variants = {(variant.kernel, variant.name): variant for variant in compiling._variants(None, None)}
     for record in records:
         _register(gpu, record, variants[record["name"], record["variant"]], make or numpy_kernel)
 
 
-def numpy_kernel(memory: Memory, variant: compile_kernels.Variant) -> KernelFunction:
+def numpy_kernel(memory: Memory, variant: compiling.Variant) -> KernelFunction:
     """The function of a kernel's variant."""
     run = {"upsample_argmax": _upsample_argmax, "resize": _resize, "nv12_to_rgb": _nv12_to_rgb}[variant.kernel]
     return functools.partial(_run, run, memory, variant)
 
 
-def bound(memory: Memory, variant: compile_kernels.Variant, grid: Grid, arguments: Sequence[Any]) -> SimpleNamespace:
+def bound(memory: Memory, variant: compiling.Variant, grid: Grid, arguments: Sequence[Any]) -> SimpleNamespace:
     """The arguments by name, pointers as arrays of their full extents; checked against memory and grid."""
     bind = {"upsample_argmax": _bind_upsample, "resize": _bind_resize, "nv12_to_rgb": _bind_nv12}[variant.kernel]
     return bind(memory, variant, grid, arguments)
 
 
-def _run(run: Any, memory: Memory, variant: compile_kernels.Variant, grid: Grid, *arguments: Any) -> None:
+def _run(run: Any, memory: Memory, variant: compiling.Variant, grid: Grid, *arguments: Any) -> None:
     run(bound(memory, variant, grid, arguments))
 
 
-def _record(gpu: SimulatedCuda, variant: compile_kernels.Variant, sm: int, make: Maker) -> dict[str, Any]:
+def _record(gpu: SimulatedCuda, variant: compiling.Variant, sm: int, make: Maker) -> dict[str, Any]:
     cubin = f"simulated {variant.kernel} {variant.name} sm_{sm}".encode()
     record = {
         "name": variant.kernel,
@@ -85,7 +84,7 @@ def _record(gpu: SimulatedCuda, variant: compile_kernels.Variant, sm: int, make:
     return record
 
 
-def _register(gpu: SimulatedCuda, record: dict[str, Any], variant: compile_kernels.Variant, make: Maker) -> None:
+def _register(gpu: SimulatedCuda, record: dict[str, Any], variant: compiling.Variant, make: Maker) -> None:
     gpu.kernels.register(
         base64.b64decode(record["cubin"]),
         record["entry"],
@@ -96,9 +95,7 @@ def _register(gpu: SimulatedCuda, record: dict[str, Any], variant: compile_kerne
     )
 
 
-def _bind_upsample(
-    memory: Memory, variant: compile_kernels.Variant, grid: Grid, arguments: Sequence[Any]
-) -> SimpleNamespace:
+def _bind_upsample(memory: Memory, variant: compiling.Variant, grid: Grid, arguments: Sequence[Any]) -> SimpleNamespace:
     scores, labels, confidence, *tables, nonfinite = arguments[:9]
     classes, rows, cols, height, width = arguments[9:]
     _check_grid(grid[0], width, variant)
@@ -120,9 +117,7 @@ def _bind_upsample(
     )  # fmt: skip
 
 
-def _bind_resize(
-    memory: Memory, variant: compile_kernels.Variant, grid: Grid, arguments: Sequence[Any]
-) -> SimpleNamespace:
+def _bind_resize(memory: Memory, variant: compiling.Variant, grid: Grid, arguments: Sequence[Any]) -> SimpleNamespace:
     source, target, row_first, row_weight, col_first, col_weight, row_taps, col_taps = arguments[:8]
     source_height, source_width, row_bytes, frame_bytes, height, width, swap = arguments[8:]
     _check_grid(grid[0], width, variant)
@@ -142,9 +137,7 @@ def _bind_resize(
     )
 
 
-def _bind_nv12(
-    memory: Memory, variant: compile_kernels.Variant, grid: Grid, arguments: Sequence[Any]
-) -> SimpleNamespace:
+def _bind_nv12(memory: Memory, variant: compiling.Variant, grid: Grid, arguments: Sequence[Any]) -> SimpleNamespace:
     luma, chroma, target, luma_bytes, chroma_bytes, height, width, *coefficients, swap = arguments
     _check_grid(grid[0], width, variant)
     if grid[1:] != (height, 1):
@@ -169,7 +162,7 @@ def _strided(memory: Memory, address: int, shape: tuple[int, ...], strides: tupl
     return np.lib.stride_tricks.as_strided(flat[-before:], shape, strides, writeable=False)
 
 
-def _check_grid(programs: int, width: int, variant: compile_kernels.Variant) -> None:
+def _check_grid(programs: int, width: int, variant: compiling.Variant) -> None:
     if programs != -(-width // variant.tile[1]):
         raise Misuse(f"{variant.kernel}: {programs} programs of {variant.tile[1]} columns for {width} columns")
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx.utils
 import onnxruntime
 
+from fcnrt.contract.types import Array
+
 from .machine import SimulatedCuda
 from .memory import Allocation
 from .misuse import Misuse
-
-Array = npt.NDArray[Any]
 
 
 class CpuNetwork:

@@ -1,4 +1,4 @@
-"""The real Triton kernels of export/gpu_kernels.py in the simulation, run by Triton's interpreter on the CPU.
+"""The real Triton kernels of fcn_export.kernels in the simulation, run by Triton's interpreter on the CPU.
 
 Every load and store is checked: it must lie in one of the arrays that the interface gives the kernel.
 
@@ -22,22 +22,22 @@ import numpy.typing as npt
 import pytest
 import torch
 
-import compile_kernels
+from fcn_export.kernels import compiling
 
 from .kernel_functions import Grid, bound
 from .kernels import KernelFunction
 from .memory import Memory, host_pointer
 from .misuse import Misuse
 
-_SOURCE = Path(compile_kernels.__file__).with_name("gpu_kernels.py")
+_SOURCE = Path(compiling.__file__).with_name("gpu_kernels.py")
 
 
-def interpreted_kernel(memory: Memory, variant: compile_kernels.Variant) -> KernelFunction:
+def interpreted_kernel(memory: Memory, variant: compiling.Variant) -> KernelFunction:
     """The function of a kernel's variant, for `kernel_records` and `run_records`."""
     return functools.partial(_run, memory, variant)
 
 
-def _run(memory: Memory, variant: compile_kernels.Variant, grid: Grid, *arguments: Any) -> None:
+def _run(memory: Memory, variant: compiling.Variant, grid: Grid, *arguments: Any) -> None:
     given = bound(memory, variant, grid, arguments)
     arrays = [array for array in vars(given).values() if isinstance(array, np.ndarray)]
     tensors = [

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..certificate import Certificate, checked_certificate
+from ..contract.certificate import Certificate, checked_certificate
+from ..contract.spec import ModelSpec
 from ..errors import BackendError, ModelFileError
-from ..spec import ModelSpec
 from .base import Backend, Options
 
 if TYPE_CHECKING:
-    from ..sidecar import Sidecar
+    from ..contract.sidecar import Sidecar
     from .onnx_model import OnnxModel
 
 __all__ = ["Backend", "Options", "open_backend", "read_certificate", "read_model", "read_spec"]
@@ -31,7 +31,7 @@ def open_backend(path: Path, options: Options) -> Backend:
     index = gpu_index(options.device)
     if path.suffix == ".onnx":
         return _open_onnx(path, options, index)
-    from .trt import open_engine
+    from .tensorrt import open_engine
 
     if index is None:
         raise BackendError(f"device {options.device!r}: engines run on GPUs; on the CPU use the .onnx file")
@@ -65,7 +65,7 @@ def read_model(path: Path) -> OnnxModel | Sidecar:
     """
     _check_path(path)
     if path.suffix == ".engine":
-        from ..sidecar import read_sidecar
+        from ..contract.sidecar import read_sidecar
 
         return read_sidecar(path)
     from .onnx_model import OnnxModel
@@ -83,7 +83,7 @@ def gpu_index(device: str) -> int | None:
 
 def _open_onnx(path: Path, options: Options, index: int | None) -> Backend:
     if index is not None:
-        from .ort_cuda import NoCudaProvider, open_on_cuda, why_not_cuda
+        from .onnxruntime_cuda import NoCudaProvider, open_on_cuda, why_not_cuda
 
         reason = why_not_cuda()
         if not reason:
@@ -93,7 +93,7 @@ def _open_onnx(path: Path, options: Options, index: int | None) -> Backend:
                 reason = str(error)
         if options.device != "auto":
             raise BackendError(f"device {options.device!r}: {reason}; use device='cpu'")
-    from .ort import OrtBackend
+    from .onnxruntime import OrtBackend
 
     return OrtBackend(path, options)
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..device_arrays import DeviceArray, DeviceFrames, DeviceView
-from ..spec import ModelSpec
+from ..contract.spec import ModelSpec
+from ..gpu.arrays import DeviceArray, DeviceFrames, DeviceView
 
 Shape = tuple[int, int, int]  # (batch, height, width)
 Frames = npt.NDArray[np.uint8]  # (N, H, W, 3), C-contiguous

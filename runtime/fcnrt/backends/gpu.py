@@ -21,16 +21,16 @@ from typing import Literal
 
 import numpy as np
 
-from ..cuda import ALIGNMENT, Event, Gpu, Memory, PinnedMemory, Stream
-from ..device_arrays import DeviceArray, DeviceFrames, DeviceView, packed_view
-from ..device_ops import SCORE_DTYPES, DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
+from ..contract.spec import ModelSpec
 from ..errors import NOT_FINITE, BackendError, FrameError, UsageError
-from ..kernel_proofs import prove_nv12, prove_resizing, prove_upsampling
-from ..recent import Recent
-from ..reference_ops import label_dtype
-from ..spec import ModelSpec
+from ..gpu.arrays import DeviceArray, DeviceFrames, DeviceView, packed_view
+from ..gpu.cuda import ALIGNMENT, Event, Gpu, Memory, PinnedMemory, Stream
+from ..gpu.kernels import SCORE_DTYPES, DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
+from ..gpu.proofs import prove_nv12, prove_resizing, prove_upsampling
+from ..gpu.staging import Room, Slot
+from ..ops.reference import label_dtype
 from .base import Backend, Confidence, Frames, Labels, Options, Scores, Shape
-from .staging import Room, Slot
+from .recent import Recent
 
 SLOTS = 3  # batches of host frames on their way: one going up, one computed, one coming down
 MAX_SHAPES = 8  # shapes whose tables and buffers are kept

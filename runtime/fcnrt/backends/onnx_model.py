@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..certificate import digest
+from ..contract.certificate import digest
+from ..contract.spec import ModelSpec
 from ..errors import FrameError, MissingDependency, ModelFileError
-from ..spec import ModelSpec
 from .base import Shape
 
 PARITY = "fcn.parity"  # the property that holds the certificate

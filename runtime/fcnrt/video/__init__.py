@@ -8,14 +8,14 @@ with fcnrt.Segmenter("fcn8s.onnx") as segmenter, open_source("rtsp://camera/stre
         ...
 """
 
-from .av_writer import VideoWriter
-from .drawing import Drawing
+from ..pictures.drawing import Drawing
 from .frames import Frame, FrameSource, Labelled, Sink, StopRequested
 from .pipeline import Pipeline
-from .sinks import LabelPictures, LabelVideo, OverlayVideo, RawLabels
+from .sinks.av_writer import VideoWriter
+from .sinks.labelled import LabelPictures, LabelVideo, OverlayVideo, RawLabels
+from .sinks.window import Window
 from .sources import open_source
 from .statistics import StageStatistics, Statistics
-from .window import Window
 
 __all__ = [
     "Drawing",

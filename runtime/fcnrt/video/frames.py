@@ -9,11 +9,6 @@ from fractions import Fraction
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-Array = npt.NDArray[Any]
-UInt8Array = npt.NDArray[np.uint8]
 Self = TypeVar("Self")
 
 

@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from fcnrt.errors import MediaError
-from fcnrt.video.generated import Generated, read_stamp
+from fcnrt.video.sources.generated import Generated, read_stamp
 
 SIZE = (98, 134)  # odd enough for sizes to be mixed up, even enough for every codec
 RATE = Fraction(25)

@@ -11,12 +11,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import rtsp
 from PIL import Image
 
-from fcnrt.video.generated import Generated
+from fcnrt.video.sources.generated import Generated
 
 
 def main(port: int, count: int, height: int, width: int, rate: int) -> None:
@@ -74,5 +73,4 @@ def camera(**arguments: int) -> Iterator[Camera]:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[3] / "runtime"))
     main(*map(int, sys.argv[1:]))

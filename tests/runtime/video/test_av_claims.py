@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fcnrt.video.av_claims import Claim
+from fcnrt.video.sources.av_claims import Claim
 
 MILLISECOND = Fraction(1, 1000)
 

@@ -10,8 +10,8 @@ from fractions import Fraction
 import pytest
 
 from fcnrt.errors import MediaError, MissingDependency
-from fcnrt.video import av_container
-from fcnrt.video.av_reader import AvReader
+from fcnrt.video.sources import av_container
+from fcnrt.video.sources.av_reader import AvReader
 
 av = pytest.importorskip("av")
 from clips import clip, drained, numbers, sound  # noqa: E402
@@ -250,7 +250,7 @@ class _Failing:
 
 def _failing(monkeypatch, path, error, often=1):
     monkeypatch.setattr(
-        "fcnrt.video.av_reader.open_container", lambda *arguments: _Failing(av.open(str(path)), error, often)
+        "fcnrt.video.sources.av_reader.open_container", lambda *arguments: _Failing(av.open(str(path)), error, often)
     )
     return AvReader(path)
 

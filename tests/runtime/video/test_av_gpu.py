@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from fcnrt.cuda import LEGACY_STREAM
-from fcnrt.device_arrays import Nv12Frame, device_frames
 from fcnrt.errors import MediaError, MissingDependency
-from fcnrt.video import av_container, av_reader
-from fcnrt.video.av_frames import DevicePixels
-from fcnrt.video.av_reader import AvReader
+from fcnrt.gpu.arrays import Nv12Frame, device_frames
+from fcnrt.gpu.cuda import LEGACY_STREAM
+from fcnrt.video.sources import av_container, av_reader
+from fcnrt.video.sources.av_frames import DevicePixels
+from fcnrt.video.sources.av_reader import AvReader
 
 av = pytest.importorskip("av")
 from clips import clip  # noqa: E402

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcnrt.reference_ops import nv12_to_rgb
-from fcnrt.video.av_reader import AvReader
-from fcnrt.video.generated import Generated
+from fcnrt.ops.reference import nv12_to_rgb
+from fcnrt.video.sources.av_reader import AvReader
+from fcnrt.video.sources.generated import Generated
 
 av = pytest.importorskip("av")
 from clips import RATE, SIZE, clip, numbers  # noqa: E402

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from fcnrt.errors import MediaError
-from fcnrt.video import av_container
-from fcnrt.video.av_reader import AvReader
-from fcnrt.video.generated import Generated
+from fcnrt.video.sources import av_container
+from fcnrt.video.sources.av_reader import AvReader
+from fcnrt.video.sources.generated import Generated
 
 av = pytest.importorskip("av")
 from clips import clip, drained, numbers  # noqa: E402
@@ -179,9 +179,9 @@ class _Trickle:
 )
 def test_a_stream_whose_picture_stands_still(tmp_path, monkeypatch, pause_s, expected):
     path, clock = clip(tmp_path / "a.ts"), [100.0]
-    monkeypatch.setattr("fcnrt.video.av_reader.monotonic", lambda: clock[0])
+    monkeypatch.setattr("fcnrt.video.sources.av_reader.monotonic", lambda: clock[0])
     monkeypatch.setattr(
-        "fcnrt.video.av_reader.open_container", lambda *arguments: _Trickle(av.open(str(path)), clock, pause_s)
+        "fcnrt.video.sources.av_reader.open_container", lambda *arguments: _Trickle(av.open(str(path)), clock, pause_s)
     )
     with AvReader("rtsp://h/s", timeout=1) as source:
         frames, error = drained(source)
@@ -192,8 +192,8 @@ def test_a_stream_whose_picture_stands_still(tmp_path, monkeypatch, pause_s, exp
 
 def test_a_slow_user_of_frames_is_no_silent_server(tmp_path, monkeypatch):
     path, clock = clip(tmp_path / "a.ts"), [100.0]
-    monkeypatch.setattr("fcnrt.video.av_reader.monotonic", lambda: clock[0])
-    monkeypatch.setattr("fcnrt.video.av_reader.open_container", lambda *arguments: av.open(str(path)))
+    monkeypatch.setattr("fcnrt.video.sources.av_reader.monotonic", lambda: clock[0])
+    monkeypatch.setattr("fcnrt.video.sources.av_reader.open_container", lambda *arguments: av.open(str(path)))
     with AvReader("rtsp://h/s", timeout=1) as source:
         for number, frame in enumerate(source):
             assert frame.number == number

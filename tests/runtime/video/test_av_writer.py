@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import FrameError, MediaError, MissingDependency
-from fcnrt.palette import generated_palette
-from fcnrt.video import av_encoders, av_writer
-from fcnrt.video.av_audio import AudioCopy
-from fcnrt.video.av_writer import VideoWriter
-from fcnrt.video.torn_files import playable_frames, read_head
+from fcnrt.pictures.palette import generated_palette
+from fcnrt.video.sinks import av_encoders, av_writer
+from fcnrt.video.sinks.av_audio import AudioCopy
+from fcnrt.video.sinks.av_writer import VideoWriter
+from fcnrt.video.sinks.torn_files import playable_frames, read_head
 
 av = pytest.importorskip("av")
 cv2 = pytest.importorskip("cv2")
@@ -381,7 +381,7 @@ def test_what_a_killed_process_leaves_is_playable(tmp_path, suffix):
     code = (
         "import sys, time; sys.path[:0] = sys.argv[2:]\n"
         "import numpy as np\n"
-        "from fcnrt.video.av_writer import VideoWriter\n"
+        "from fcnrt.video.sinks.av_writer import VideoWriter\n"
         "writer, frame = VideoWriter(sys.argv[1], 25, (48, 64)), np.zeros((48, 64, 3), np.uint8)\n"
         "for index in range(10**9):\n"
         "    frame[:] = index % 200\n"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import FrameError
-from fcnrt.palette import overlay, voc_palette
-from fcnrt.video.drawing import Drawing, draw_boundaries
+from fcnrt.pictures.drawing import Drawing, draw_boundaries
+from fcnrt.pictures.palette import overlay, voc_palette
 
 RNG = np.random.default_rng(5)
 PALETTE = voc_palette(21)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import FrameError, MediaError
-from fcnrt.video.generated import NUMBERS, Generated, read_stamp, stamp
+from fcnrt.video.sources.generated import NUMBERS, Generated, read_stamp, stamp
 
 SIZES = [(480, 640), (97, 131), (8, 32), (9, 33), (1080, 1920)]
 

@@ -13,8 +13,8 @@ import pytest
 
 from fcnrt.errors import MediaError, MissingDependency
 from fcnrt.video.frames import Frame
-from fcnrt.video.generated import Generated
-from fcnrt.video.live import Reconnecting
+from fcnrt.video.sources.generated import Generated
+from fcnrt.video.sources.live import Reconnecting
 
 RATE = Fraction(25)
 PIXELS = np.zeros((3, 5, 3), np.uint8)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import MediaError, MissingDependency
-from fcnrt.video.av_reader import AvReader
-from fcnrt.video.opencv_reader import OpenCvReader
+from fcnrt.video.sources.av_reader import AvReader
+from fcnrt.video.sources.opencv_reader import OpenCvReader
 
 cv2 = pytest.importorskip("cv2")
 pytest.importorskip("av")
@@ -90,7 +90,7 @@ def test_a_broken_video_is_one_error_and_silence(tmp_path, damage):
     path = tmp_path / "b.mp4"
     BROKEN[damage](path)
     code = (
-        "import sys; from fcnrt.video.opencv_reader import OpenCvReader; from fcnrt.errors import MediaError\n"
+        "import sys; from fcnrt.video.sources.opencv_reader import OpenCvReader; from fcnrt.errors import MediaError\n"
         "try: print(sum(1 for _ in OpenCvReader(sys.argv[1])))\n"
         "except MediaError as error: print(error)"
     )
@@ -151,7 +151,7 @@ def test_a_camera(monkeypatch):
             self.left = 0
 
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    monkeypatch.setattr("fcnrt.video.opencv_reader.monotonic", lambda: next(now))
+    monkeypatch.setattr("fcnrt.video.sources.opencv_reader.monotonic", lambda: next(now))
     with OpenCvReader("camera:3") as source:
         assert (source.name, source.live, source.rate, source.size) == ("camera:3", True, None, (4, 6))
         frames = list(source)

@@ -11,7 +11,7 @@ import pytest
 
 from fcnrt.errors import MediaError
 from fcnrt.video.frames import Frame
-from fcnrt.video.reader import Reader
+from fcnrt.video.sources.reader import Reader
 
 
 class Decoder(Reader):

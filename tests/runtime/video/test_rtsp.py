@@ -13,10 +13,10 @@ from rtsp_server import Camera, camera
 
 import fcnrt
 from conftest import Export
-from fcnrt.__main__ import main
+from fcnrt.cli.main import main
 from fcnrt.errors import MediaError
 from fcnrt.video import Frame, Pipeline, open_source
-from fcnrt.video.generated import read_stamp
+from fcnrt.video.sources.generated import read_stamp
 
 KILLS = 20
 PATIENCE_S = 60

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import FrameError, MediaError
-from fcnrt.palette import generated_palette, overlay, voc_palette
-from fcnrt.video.drawing import Drawing
+from fcnrt.pictures.drawing import Drawing
+from fcnrt.pictures.palette import generated_palette, overlay, voc_palette
 from fcnrt.video.frames import Frame, Labelled
-from fcnrt.video.sinks import LabelPictures, LabelVideo, OverlayVideo, RawLabels
+from fcnrt.video.sinks.labelled import LabelPictures, LabelVideo, OverlayVideo, RawLabels
 
 av = pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")
@@ -248,7 +248,7 @@ def test_a_reader_that_goes_away_is_one_line_and_no_noise(flags, width):
         "from fractions import Fraction\n"
         "from fcnrt.errors import MediaError\n"
         "from fcnrt.video.frames import Frame, Labelled\n"
-        "from fcnrt.video.sinks import RawLabels\n"
+        "from fcnrt.video import RawLabels\n"
         "sink = RawLabels(sys.stdout.buffer)\n"
         "frame = Labelled(Frame(None, Fraction(0), 0, 0.0), np.ones((300, int(sys.argv[1])), np.uint8))\n"
         "try:\n"

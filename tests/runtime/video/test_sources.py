@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import MediaError, MissingDependency
-from fcnrt.images import write_image
+from fcnrt.pictures.images import write_image
 from fcnrt.video import sources
-from fcnrt.video.av_reader import AvReader
-from fcnrt.video.generated import Generated
-from fcnrt.video.live import Reconnecting
-from fcnrt.video.opencv_reader import OpenCvReader
 from fcnrt.video.sources import open_source
-from fcnrt.video.stills import Stills
+from fcnrt.video.sources.av_reader import AvReader
+from fcnrt.video.sources.generated import Generated
+from fcnrt.video.sources.live import Reconnecting
+from fcnrt.video.sources.opencv_reader import OpenCvReader
+from fcnrt.video.sources.stills import Stills
 
 pytest.importorskip("av")
 from clips import clip, numbers

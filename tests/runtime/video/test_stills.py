@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import MediaError
-from fcnrt.images import write_image
-from fcnrt.video.stills import Stills
+from fcnrt.pictures.images import write_image
+from fcnrt.video.sources.stills import Stills
 
 pytest.importorskip("PIL.Image")
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import MediaError
-from fcnrt.palette import overlay, voc_palette
-from fcnrt.video.drawing import Drawing
+from fcnrt.pictures.drawing import Drawing
+from fcnrt.pictures.palette import overlay, voc_palette
 from fcnrt.video.frames import Frame, Labelled, StopRequested
-from fcnrt.video.window import Window
+from fcnrt.video.sinks.window import Window
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 pygame = pytest.importorskip("pygame")
@@ -123,8 +123,8 @@ def test_without_a_display_it_says_so(monkeypatch, driver):
 def test_no_greeting_on_the_standard_output():
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
-        "from fcnrt.palette import voc_palette; from fcnrt.video.drawing import Drawing\n"
-        "from fcnrt.video.window import Window; Window('t', Drawing(voc_palette(2)))"
+        "from fcnrt.pictures.palette import voc_palette; from fcnrt.pictures.drawing import Drawing\n"
+        "from fcnrt.video.sinks.window import Window; Window('t', Drawing(voc_palette(2)))"
     )
     bare = {name: value for name, value in os.environ.items() if not name.startswith("PYGAME")}
     done = subprocess.run([sys.executable, "-c", code, *sys.path], env=bare, capture_output=True, check=True)

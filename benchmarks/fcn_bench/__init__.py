@@ -1,0 +1,1 @@
+"""Training, parity and speed; what the scripts in `benchmarks/` call."""

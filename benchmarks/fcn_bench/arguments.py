@@ -1,0 +1,42 @@
+"""Types of command line arguments that the scripts here share: argparse prints their words and exits with 2."""
+
+from __future__ import annotations
+
+import argparse
+
+from fcnrt.cli.argument_types import positive as whole_number
+
+__all__ = ["amount", "size", "span", "whole_number"]
+
+
+def amount(text: str) -> float:
+    """A number from 0 up."""
+    return _number(text, text, "a number from 0 up")
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width in pixels, as HxW."""
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 320x480, got {text!r}")
+    return int(height), int(width)
+
+
+def span(text: str) -> tuple[float, float]:
+    """Two numbers above 0, the smaller first, with a comma between them."""
+    expected = "two numbers such as 0.5,2"
+    low, _, high = text.partition(",")
+    bounds = _number(low, text, expected), _number(high, text, expected)
+    if not 0 < bounds[0] <= bounds[1]:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return bounds
+
+
+def _number(part: str, text: str, expected: str) -> float:
+    try:
+        value = float(part)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return value

@@ -1,0 +1,281 @@
+"""Do exported models label as their checkpoint does? A gate with an exit status, and a certificate in the file.
+
+python benchmarks/parity.py model.pth model.onnx model.engine --data VOCdevkit/VOC2012
+python benchmarks/parity.py model.pth model-fp16.onnx --data VOCdevkit/VOC2012 --certify
+
+The checkpoint's own network in torch, float32, is the reference; each model labels the same frames at their own size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from fcn_export.command_line import add_checkpoint_flags, end_as_by_ctrl_c
+from fcn_export.errors import ExportError, one_line
+from fcn_export.files import atomic_path
+from fcnrt import FcnrtError
+from fcnrt.backends import gpu_index
+
+from ..arguments import amount, whole_number
+from ..data.datasets import KINDS, SCENES, DataError
+from ..data.measured_frames import Frame, MeasuredFrames
+from ..machine import PACKAGES, environment
+from ..metrics import MEAN_IOU
+from ..parity.agreement import CLEAR, MARGINS, Limits, figures
+from ..parity.artefacts import Artefact, find_artefacts
+from ..parity.certify import certify_files
+from ..parity.rows import Checkpoint, Row, measure
+from ..parity.tables import tables
+from ..parity.torch_reference import TorchReference
+from ..result_files import now
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+
+
+class ParityError(Exception):
+    """Checkpoint, models and data do not belong together; the text says what differs."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        exit status: 0 where every model is near enough, 1 where one is not or an input is unusable (a line each on
+        stderr), 2 for wrong arguments, 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(argv)
+    options.command = [_name(word) for word in (sys.argv[1:] if argv is None else argv)]
+    end_as_by_ctrl_c()
+    try:
+        return 0 if compare(options) else 1
+    except (ParityError, DataError, ExportError, FcnrtError, OSError, MemoryError) as error:
+        print(f"parity: {one_line(error) or 'out of memory'}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nparity: interrupted; every file is whole, what was certified stays so", file=sys.stderr)
+        return 130
+
+
+def compare(options: argparse.Namespace) -> bool:
+    """Measure what the options name, print and write it, certify if wanted; whether every model is near enough.
+
+    Raises:
+        ParityError, DataError, ExportError, FcnrtError: an input is unusable or does not belong to the others.
+        OSError: a result cannot be written.
+    """
+    limits = Limits(options.metric, options.max_miou_drop, options.min_agreement, options.max_clear_flips)
+    frames = MeasuredFrames(options.data, options.split, options.kind, options.limit)
+    checkpoint = _checkpoint(options, annotated=frames.classes is not None)
+    artefacts = find_artefacts(options.models, options.device or ["auto"], options.plain)
+    _check_classes(checkpoint, artefacts, frames)
+    if options.certify and frames.classes is None:
+        raise ParityError(
+            f"--certify: {options.data} is not annotated, and a certificate holds mean IoU; name a data set"
+        )
+    rows = [Row(artefact, frames.classes is not None, options.worst, options.threads) for artefact in artefacts]
+    measure(checkpoint, rows, _progress(frames))
+    result = describe(options, limits, checkpoint, rows, frames)
+    for line in tables(result):
+        print(line)
+    problems = [f"{row['title']}: {text}" for row in result["rows"] for text in row["shortfalls"]]
+    if not any("agreement" in row for row in result["rows"]):
+        problems.append("no model could be measured")
+    if options.certify:
+        problems += certify_files(rows, result)
+    _write(result, rows, options.json or _default_json(options, frames))
+    for problem in problems:
+        print(f"parity: {one_line(problem)}", file=sys.stderr)
+    return not problems
+
+
+def describe(
+    options: argparse.Namespace, limits: Limits, checkpoint: Checkpoint, rows: Sequence[Row], frames: MeasuredFrames
+) -> dict[str, Any]:
+    """Everything that was measured, and of what, where, by what, as JSON values but for NaN."""
+    reference = checkpoint.reference
+    return {
+        "benchmark": "parity",
+        "date": now(),
+        "command": ["benchmarks/parity.py", *options.command],
+        "environment": {**environment((*PACKAGES, "onnx")), "threads": options.threads or "all"},
+        "limits": asdict(limits),
+        "margins": MARGINS,
+        "clear_margin": CLEAR,
+        "data": {
+            "name": frames.name,
+            "frames": len(frames),
+            "classes": frames.classes,
+            "sha256": frames.sha256,
+        },
+        "reference": {
+            "file": Path(options.checkpoint).name,
+            "sha256": reference.sha256,
+            "network": reference.name,
+            "device": reference.device,
+            "hardware": reference.hardware,
+            "figures": figures(checkpoint.scores) if checkpoint.scores else None,
+        },
+        "rows": [
+            {
+                **row.as_json(checkpoint),
+                "shortfalls": row.shortfalls(checkpoint, limits, options.allow_missing),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _checkpoint(options: argparse.Namespace, annotated: bool) -> Checkpoint:
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    reference = TorchReference(
+        options.checkpoint,
+        options.family,
+        options.variant,
+        options.input_scale,
+        options.trust_pickle,
+        options.reference_device,
+    )
+    return Checkpoint(reference, annotated)
+
+
+def _check_classes(checkpoint: Checkpoint, artefacts: Sequence[Artefact], frames: MeasuredFrames) -> None:
+    """Refuse what cannot be compared: another number of classes means other classes."""
+    wanted = checkpoint.reference.classes
+    found = {artefact.path: len(artefact.spec.classes) for artefact in artefacts}
+    if frames.classes is not None:
+        found[Path(frames.name)] = len(frames.classes)
+    for name, count in found.items():
+        if count != wanted:
+            raise ParityError(f"{name}: has {count} classes, but the checkpoint has {wanted}; they cannot be compared")
+
+
+def _write(result: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
+    """JSON, and beside it a folder of the same name with pictures of the worst frames."""
+    pictures = path.with_suffix("")
+    pictures.mkdir(parents=True, exist_ok=True)
+    for number, (row, facts) in enumerate(zip(rows, result["rows"], strict=True), start=1):
+        facts["worst"] = row.draw(pictures, f"{number}")
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(_without_nan(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    print(f"wrote {path}, and pictures of the worst frames to {pictures}/")
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: null stands for a figure that is not defined."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _default_json(options: argparse.Namespace, frames: MeasuredFrames) -> Path:
+    words = re.findall(r"\w+", f"parity {Path(options.checkpoint).stem} {frames.name}")
+    return RESULTS / ("-".join(words) + ".json")
+
+
+def _name(word: str) -> str:
+    """A word of the command line, of paths the name alone: where a machine keeps its files is nobody's business."""
+    path = Path(word)
+    return path.name if path.is_absolute() or path.exists() else word
+
+
+def _progress(frames: MeasuredFrames) -> Iterable[Frame]:
+    """A bar on a terminal, nothing elsewhere."""
+    return tqdm(frames, unit="frame", disable=None, leave=False)
+
+
+def _device(text: str) -> str:
+    try:
+        gpu_index(text)
+    except FcnrtError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _share(text: str) -> float:
+    value = amount(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to 1, got {text!r}")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="parity.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", help="checkpoint file, or fcn_resnet50 / fcn_resnet101 for torchvision's weights")
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=".onnx and .engine files made from it")
+    _add_data_options(parser)
+    _add_gate_options(parser)
+    _add_reference_options(parser)
+    _add_machine_options(parser)
+    return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("data").add_argument
+    add("--data", required=True, help=f"root of a VOC, Cityscapes or CamVid tree, {SCENES}, or a folder of pictures")
+    add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
+    add("--split", default="val", help="of the data set (val)")
+    add("--limit", type=whole_number, metavar="N", help="N frames, evenly spread (all)")
+
+
+def _add_gate_options(parser: argparse.ArgumentParser) -> None:
+    usual = Limits()
+    add = parser.add_argument_group("gate").add_argument
+    add("--metric", choices=MEAN_IOU, default=usual.metric, help=f"definition of mean IoU ({usual.metric})")
+    add(
+        "--max-miou-drop",
+        type=amount,
+        default=usual.max_miou_drop,
+        metavar="POINTS",
+        help=f"below the reference's mean IoU ({usual.max_miou_drop:g})",
+    )
+    add(
+        "--min-agreement",
+        type=_share,
+        default=usual.min_agreement,
+        metavar="SHARE",
+        help=f"of labels that equal the reference's ({usual.min_agreement:g})",
+    )
+    add(
+        "--max-clear-flips",
+        type=_share,
+        default=usual.max_clear_flips,
+        metavar="SHARE",
+        help=f"of labels that differ where the reference's class led by more than {CLEAR:g} "
+        f"({usual.max_clear_flips:g})",
+    )
+    add("--allow-missing", action="store_true", help="pass over models that cannot run on this machine")
+    add("--certify", action="store_true", help="write the result into the models that pass")
+
+
+def _add_reference_options(parser: argparse.ArgumentParser) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    group = parser.add_argument_group("reference, where the checkpoint cannot tell")
+    add_checkpoint_flags(group)
+    group.add_argument(
+        "--reference-device", default=device, choices=("cpu", "cuda"), help=f"where torch computes (here {device})"
+    )
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("models").add_argument
+    add("--device", action="append", type=_device, help="auto, cpu, cuda or cuda:N; repeat it for a row each (auto)")
+    add("--plain", action="store_true", help="also ONNX Runtime alone, on the whole graph with no code of ours")
+    add("--threads", type=whole_number, metavar="N", help="on the CPU (all cores)")
+    add("--worst", type=whole_number, default=3, metavar="N", help="frames to draw, by disagreement and by IoU (3)")
+    add("--json", type=Path, metavar="FILE", help="where to write the result (benchmarks/results/parity-....json)")

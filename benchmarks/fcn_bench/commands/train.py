@@ -1,0 +1,213 @@
+"""Train any FCN of fcn_export.families: per-pixel cross-entropy, SGD with momentum, random scale, crop and flip.
+
+python benchmarks/train.py --arch fcn32s-resnet18 --data VOCdevkit/VOC2012 --epochs 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+
+from fcn_export.class_names import NAMED
+from fcn_export.command_line import end_as_by_ctrl_c
+from fcn_export.errors import ExportError, one_line
+
+from ..arguments import amount, size, span, whole_number
+from ..data.datasets import KINDS, SCENES, DataError, DataSet, InMemory, open_data
+from ..metrics import VOID
+from ..training.architectures import ARCHITECTURES
+from ..training.initial_weights import CLASSIFICATION_INPUTS, InitError, draw, load_classification
+from ..training.learning import SCHEDULES, Learner, LearningError, TrainingNetwork, class_weights, parameter_groups
+from ..training.run import STATE, Run, RunError
+
+MOMENTUM = 0.9
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        exit status: 0, 1 where data, weights or options do not fit, 2 for wrong arguments, 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(argv)
+    options.output = options.output or Path("runs", options.arch)
+    end_as_by_ctrl_c()
+    try:
+        run = prepare(options)
+        run.go(lambda line: print(line, flush=True))
+        _report(run)
+    except (DataError, InitError, LearningError, RunError, ExportError, OSError) as error:
+        print(f"train: {one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ntrain: stopped; the same command with --resume goes on from {options.output}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def prepare(options: argparse.Namespace) -> Run:
+    """Make everything that the options ask for, ready to go.
+
+    Raises:
+        DataError, InitError, RunError, ExportError: data, weights or options do not fit; the text says why.
+    """
+    _check_machine(options.device)
+    train, val = (_open(options, split) for split in (options.train_split, options.val_split))
+    if len(train) < options.batch:
+        raise DataError(f"{options.data}: {len(train)} frames to train on do not fill a --batch of {options.batch}")
+    learner = _learner(options, train)
+    run = Run(learner, train, val, plain(options), options.output)
+    if options.resume:
+        run.resume()
+    elif (options.output / STATE).exists():
+        raise RunError(f"{options.output}: holds a run already; add --resume to go on with it, or name another -o")
+    _write_names(train, options.output)
+    _announce(run)
+    return run
+
+
+def plain(options: argparse.Namespace) -> argparse.Namespace:
+    """The options as values that a checkpoint may hold: paths become text."""
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    return argparse.Namespace(**values)
+
+
+def _open(options: argparse.Namespace, split: str) -> DataSet:
+    data = open_data(options.data, split, options.kind)
+    return InMemory(data) if options.cache else data
+
+
+def _learner(options: argparse.Namespace, train: DataSet) -> Learner:
+    torch.manual_seed(options.seed)
+    torch.backends.cudnn.deterministic = True
+    network = TrainingNetwork(_network(options, len(train.classes)), options.aux_weight)
+    optimiser = torch.optim.SGD(parameter_groups(network, options.weight_decay), options.lr, MOMENTUM)
+    steps = options.epochs * (len(train) // options.batch)
+    factor = SCHEDULES[options.schedule]
+    schedule = LambdaLR(optimiser, lambda step: factor(step / steps))
+    weights = class_weights(_pixels_per_class(train), options.balance) if options.balance else None
+    return Learner(network, optimiser, schedule, options.device, options.bf16, weights)
+
+
+def _network(options: argparse.Namespace, classes: int) -> torch.nn.Module:
+    net = ARCHITECTURES[options.arch].make(classes)
+    if min(options.crop) < net.min_size:
+        raise DataError(f"--crop {options.crop[0]}x{options.crop[1]}: {options.arch} needs at least {net.min_size}")
+    if not options.resume:
+        draw(net)
+        if options.init:
+            load_classification(net, options.init, options.init_input)
+    return net
+
+
+def _pixels_per_class(data: DataSet) -> torch.Tensor:
+    counts = np.zeros(VOID + 1, np.int64)
+    for index in range(len(data)):
+        counts += np.bincount(data[index].labels_hw.ravel(), minlength=VOID + 1)
+    return torch.from_numpy(counts[: len(data.classes)])
+
+
+def _check_machine(device: str) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise RunError("matplotlib: needed for the curves; pip install '.[bench]'")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RunError("--device cuda: torch finds no GPU here that it can use; give --device cpu")
+
+
+def _write_names(data: DataSet, folder: Path) -> None:
+    """Class names and colours for the exporter, where it does not know the data set by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if _known_name(data) is None:
+        (folder / "classes.txt").write_text("\n".join(data.classes) + "\n", encoding="utf-8")
+    if not isinstance(data.palette, str):
+        np.savetxt(folder / "palette.txt", data.palette, fmt="%d")
+
+
+def _known_name(data: DataSet) -> str | None:
+    return next((name for name, classes in NAMED.items() if list(data.classes) == classes), None)
+
+
+def _announce(run: Run) -> None:
+    options, learner = run.options, run.learner
+    weights = sum(parameter.numel() for parameter in learner.network.net.parameters())
+    where = f"{learner.device}, {torch.get_num_threads()} threads" if learner.device.type == "cpu" else learner.device
+    print(f"network    {options.arch}, {weights / 1e6:.1f} million weights, {len(run.train.classes)} classes")
+    print(f"data       {options.data}: {len(run.train)} frames to train on, {len(run.val)} to validate on")
+    print(f"computing  on {where}, {'bfloat16' if options.bf16 else 'float32'}, from epoch {run.epoch + 1}", flush=True)
+
+
+def _report(run: Run) -> None:
+    best = max(run.rows, key=lambda row: row["miou"])
+    path = run.checkpoint("best")
+    print(f"{path}  mIoU {best['miou']:.3f} after epoch {best['epoch']:.0f}, {path.stat().st_size / 1e6:.1f} MB")
+    print(f"next: python export/to_onnx.py {path} {' '.join(_export_options(run))}")
+
+
+def _export_options(run: Run) -> list[str]:
+    """What the exporter cannot read from the checkpoint."""
+    known = _known_name(run.train)
+    options = ["--classes", known or str(run.folder / "classes.txt")]
+    if not isinstance(run.train.palette, str):
+        options += ["--palette", str(run.folder / "palette.txt")]
+    if len(run.learner.network.net.contracts) > 1:
+        options += ["--input-scale", "1/255"]
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    names = textwrap.fill(", ".join(ARCHITECTURES), 100, break_on_hyphens=False)
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description=__doc__,
+        epilog=f"architectures:\n{names}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--arch", required=True, choices=ARCHITECTURES, metavar="NAME", help="see below")
+    _add_data_options(parser)
+    _add_learning_options(parser)
+    _add_machine_options(parser)
+    return parser
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("data").add_argument
+    add("--data", required=True, help=f"root of a VOC, Cityscapes or CamVid tree, or {SCENES} for generated streets")
+    add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
+    add("--train-split", default="train", help="what to train on (train)")
+    add("--val-split", default="val", help="what to validate on (val)")
+    add("--crop", type=size, default=(320, 480), metavar="HxW", help="pixels of each training picture (320x480)")
+    add("--scales", type=span, default=(0.5, 2.0), metavar="A,B", help="bounds of the random magnification (0.5,2)")
+    add("--cache", action="store_true", help="keep decoded frames in memory")
+
+
+def _add_learning_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("learning").add_argument
+    add("--epochs", type=whole_number, default=60, help="passes over the training frames (60)")
+    add("--batch", type=whole_number, default=8, help="pictures per step (8)")
+    add("--lr", type=amount, default=0.01, help="highest learning rate (0.01)")
+    add("--schedule", choices=SCHEDULES, default="poly", help="of the learning rate (poly)")
+    add("--weight-decay", type=amount, default=1e-4, help="of all weights but biases and BatchNorm (1e-4)")
+    add("--aux-weight", type=amount, default=0.5, help="of the auxiliary loss where upstream has one; 0: none (0.5)")
+    add("--balance", type=amount, default=0.0, metavar="P", help="weigh classes by their share of pixels to -P (0)")
+    add("--init", type=Path, metavar="FILE", help="torchvision's classification weights of the body, a state dict")
+    add("--init-input", choices=CLASSIFICATION_INPUTS, default="torchvision", help="what they were trained on")
+    add("--seed", type=int, default=0, help="of weights, order and variations (0)")
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    workers = max(1, min(8, (os.cpu_count() or 1) - 1))
+    add = parser.add_argument_group("machine").add_argument
+    add("--device", default=device, choices=("cpu", "cuda"), help=f"where to compute (here {device})")
+    add("--bf16", action="store_true", help="compute in bfloat16 where torch's autocast allows it")
+    add("--workers", type=whole_number, default=workers, help=f"threads that read frames ahead (here {workers})")
+    add("--resume", action="store_true", help="go on with the run in the output folder")
+    add("-o", "--output", type=Path, help="folder for checkpoints and curves (runs/NAME)")

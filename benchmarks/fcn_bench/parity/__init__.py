@@ -1,0 +1,1 @@
+"""Do exported files label as their checkpoint does?"""

@@ -1,0 +1,102 @@
+"""The reference that parity is measured against: a checkpoint in torch, float32, as its upstream would run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fcn_export.checkpoints.reading import TORCHVISION_NAMES, Checkpoint, fetch_torchvision, load_checkpoint
+from fcn_export.checkpoints.recognition import build, choose_contract, recognise
+from fcn_export.errors import ExportError
+from fcnrt.ops.reference import label_dtype
+
+from .artefacts import hardware_of
+
+
+class Preference(NamedTuple):
+    """What the reference prefers at each pixel: labels (H, W), and margins (H, W) float32, its lead over the second.
+
+    Margins are differences of full-size logits, and so logarithms of how many times as likely the first class is.
+    """
+
+    labels_hw: npt.NDArray[Any]
+    margins_hw: npt.NDArray[np.float32]
+
+
+class TorchReference:
+    """A checkpoint's network before anything is rewritten: recognised and normalised as export/to_onnx.py does.
+
+    Args:
+        checkpoint: its file, or the name of torchvision's weights.
+        family, variant, input_scale: what the file cannot tell.
+        trust_pickle: read a whole-module pickle, without running its code.
+        device: a torch device; on GPUs TF32 is turned off.
+
+    Attributes:
+        name: family and variant.
+        classes: how many there are.
+        sha256: of the checkpoint's file.
+        device, hardware: where torch computes, and that device's own name.
+
+    Raises:
+        ExportError: the checkpoint cannot be read or recognised; the text says what to do.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        family: str | None = None,
+        variant: str | None = None,
+        input_scale: float | None = None,
+        trust_pickle: bool = False,
+        device: str = "cpu",
+    ):
+        found = _load(checkpoint, trust_pickle)
+        kind, form = recognise(found, family, variant)
+        self._contract = choose_contract(kind, input_scale)
+        self._net = build(found, kind, form).to(device)
+        self.name, self.classes, self.sha256 = f"{kind.family} {form}", self._net.classes, found.sha256
+        self.device = device
+        self.hardware = hardware_of("cpu") if device == "cpu" else torch.cuda.get_device_name(device)
+        for backend in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
+            backend.fp32_precision = "ieee"
+
+    def __call__(self, frame_hwc: npt.NDArray[np.uint8]) -> Preference:
+        """Label a frame.
+
+        Args:
+            frame_hwc: uint8 (H, W, 3), RGB.
+
+        Raises:
+            ExportError: the frame is smaller than the network takes, larger than the memory, or the logits are not
+                finite.
+        """
+        height, width = frame_hwc.shape[:2]
+        if min(height, width) < self._net.min_size:
+            least = self._net.min_size
+            raise ExportError(f"frames: {self.name} takes them from {least}x{least} up, got {height}x{width}")
+        try:
+            return self._preference(torch.from_numpy(np.ascontiguousarray(frame_hwc))[None])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ExportError(f"torch cannot run {self.name} at {height}x{width} ({reason})") from error
+
+    @torch.inference_mode()
+    def _preference(self, frames: torch.Tensor) -> Preference:
+        logits = self._net(self._contract.normalise(frames, "rgb").to(self.device))  # (1, C, H, W)
+        if not torch.isfinite(logits).all():
+            raise ExportError("the checkpoint's network gives scores that are not finite; is it trained and complete?")
+        best, labels = logits.max(1)
+        logits.scatter_(1, labels[:, None], -torch.inf)
+        margins = best - logits.amax(1)
+        return Preference(labels[0].cpu().numpy().astype(label_dtype(self.classes)), margins[0].cpu().numpy())
+
+
+def _load(checkpoint: str, trust_pickle: bool) -> Checkpoint:
+    if checkpoint in TORCHVISION_NAMES and not Path(checkpoint).exists():
+        return fetch_torchvision(checkpoint)
+    return load_checkpoint(Path(checkpoint), trust_pickle)

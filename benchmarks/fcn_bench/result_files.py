@@ -1,0 +1,33 @@
+"""What the files of results have in common: the command to repeat, the date, and that they are written whole."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fcn_export.files import atomic_path
+
+
+def shown(words: Iterable[str]) -> list[str]:
+    """Words of a command line; of paths the name alone, folders are somebody's own."""
+    return [_without_folder(word) for word in words]
+
+
+def now() -> str:
+    """Date and time, UTC, to the second, as ISO 8601 has it."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def write_result(result: Mapping[str, Any], output: Path) -> None:
+    """Write a result as JSON; raises OSError."""
+    with atomic_path(output) as part:
+        part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _without_folder(word: str) -> str:
+    flag, equals, value = word.rpartition("=")
+    return word if re.fullmatch(r"\d+/\d+", value) else flag + equals + Path(value).name

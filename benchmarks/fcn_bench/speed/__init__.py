@@ -1,0 +1,1 @@
+"""Contenders, timed side by side."""

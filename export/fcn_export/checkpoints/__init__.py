@@ -1,0 +1,1 @@
+"""Checkpoint files: opened without running their code, and recognised."""

@@ -1,0 +1,180 @@
+"""Name the family and variant of a state dict, or say precisely why not, and build its network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from ..errors import ExportError
+from ..families import FAMILIES, Fcn, InputContract, State
+from .reading import Checkpoint
+
+# Networks that look like ours and are not; the keys that tell them, and why they are refused.
+LOOKALIKES = {
+    ("conv_block1.0.weight", "classifier.6.weight"): (
+        "an FCN of meetps/pytorch-semseg: its revisions upsample in three ways and normalise in four, "
+        "and the checkpoint tells neither; re-save the weights in torchfcn's layout"
+    ),
+    ("backbone.conv1.weight", "classifier.0.convs.0.0.weight"): "a DeepLabV3, not an FCN",
+    ("jpu.conv5.0.weight", "head.block.0.weight"): "a Tramac FCN with joint pyramid upsampling, not a plain FCN",
+}
+
+
+def recognise(checkpoint: Checkpoint, family: str | None = None, variant: str | None = None) -> tuple[type[Fcn], str]:
+    """The family and variant of a checkpoint: from its keys, else from the names in its hints.
+
+    Args:
+        checkpoint: what `load_checkpoint` gave.
+        family: name it instead of recognising it.
+        variant: name it where keys and hints cannot tell.
+
+    Raises:
+        ExportError: no family matches, or the variant is open; the text says what to add.
+    """
+    found = _family(checkpoint, family)
+    admitted = found.variants_of(checkpoint.state)
+    if variant is None and len(admitted) == 1:
+        return found, admitted[0]
+    if variant is None:
+        return found, _variant_from_hints(checkpoint, found, admitted)
+    if variant not in admitted:
+        raise ExportError(f"--variant {variant}: the keys of {checkpoint.path} say {found.family} {_either(admitted)}")
+    return found, variant
+
+
+def choose_contract(family: type[Fcn], input_scale: float | None) -> InputContract:
+    """The family's input contract, or the one of the given scale where weights cannot tell.
+
+    Raises:
+        ExportError: several are possible and none was named, or the named one is not among them.
+    """
+    scales = [contract.scale for contract in family.contracts]
+    if input_scale is None and len(scales) == 1:
+        return family.contracts[0]
+    for contract in family.contracts:
+        if input_scale is not None and abs(contract.scale - input_scale) < 1e-6:
+            return contract
+    if len(scales) == 1:
+        raise ExportError(
+            f"--input-scale: {family.family} checkpoints are trained at {_scale(scales[0])}; drop the option"
+        )
+    choices = " or ".join(f"--input-scale {_scale(scale)}" for scale in scales)
+    raise ExportError(
+        f"{family.family}: the weights cannot tell what frames were multiplied by in training; "
+        f"add {choices} (1/255 if your data pipeline divides by 255, as most do)"
+    )
+
+
+def build(checkpoint: Checkpoint, family: type[Fcn], variant: str) -> Fcn:
+    """The family's network with the checkpoint's weights, in eval mode.
+
+    Raises:
+        ExportError: keys are missing or left over, or shapes contradict each other.
+    """
+    try:
+        state = family.canonical(checkpoint.state)
+        with torch.device("meta"):
+            net = family.from_state(state, variant)
+    except (KeyError, StopIteration, IndexError, ValueError, ZeroDivisionError) as error:
+        raise ExportError(f"{checkpoint.path}: looks like {family.family} {variant}, but {_what(error)}") from error
+    _check_keys(checkpoint, net, state)
+    _check_fit(checkpoint, net)
+    net.load_state_dict(_with_counters(net, state), assign=True)
+    return net.eval().requires_grad_(False)
+
+
+def _family(checkpoint: Checkpoint, name: str | None) -> type[Fcn]:
+    for keys, reason in LOOKALIKES.items():
+        if checkpoint.state.keys() >= set(keys):
+            raise ExportError(f"{checkpoint.path}: this is {reason}")
+    candidates = [family for family in FAMILIES if name in (None, family.family)]
+    if not candidates:
+        raise ExportError(f"--family {name}: expected one of {', '.join(family.family for family in FAMILIES)}")
+    for family in candidates:
+        if family.matches(checkpoint.state):
+            return family
+    raise ExportError(_unknown(checkpoint, candidates))
+
+
+def _variant_from_hints(checkpoint: Checkpoint, family: type[Fcn], admitted: tuple[str, ...]) -> str:
+    longest_first = sorted(admitted, key=len, reverse=True)
+    for hint in checkpoint.hints:
+        for variant in longest_first:
+            if _names(hint, variant):
+                return variant
+    raise ExportError(
+        f"{checkpoint.path}: {family.family} {_either(admitted)} have the same keys; "
+        f"add --variant {' or --variant '.join(admitted)}"
+    )
+
+
+def _names(hint: str, variant: str) -> bool:
+    """Whether a class or file name begins with a variant: FCN8sAtOnce, fcn8s-atonce_from_caffe.pth, FCNs-BCE..."""
+    hint = re.sub("at[^a-z0-9]?once", "atonce", hint.lower())
+    if "atonce" in hint and "atonce" not in variant:
+        return False
+    for spelling in {variant, variant.replace("-", ""), variant.replace("-", "_")}:
+        if hint.startswith(spelling) and not hint[len(spelling) :][:1].isalnum():
+            return True
+    return False
+
+
+def _check_keys(checkpoint: Checkpoint, net: Fcn, state: State) -> None:
+    expected = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
+    problems = [f"lacks {_some(expected.keys() - state.keys())}"] if expected.keys() - state.keys() else []
+    if state.keys() - expected.keys():
+        problems.append(f"has {_some(state.keys() - expected.keys())}, which that network does not use")
+    wrong = [key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape]
+    if wrong:
+        key = min(wrong)
+        problems.append(f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}")
+    if problems:
+        raise ExportError(f"{checkpoint.path}: looks like {net.family} {net.variant}, but {' and '.join(problems)}")
+
+
+def _check_fit(checkpoint: Checkpoint, net: Fcn) -> None:
+    """Run shapes alone through the network: layers that do not fit each other show here."""
+    try:
+        net(torch.zeros(1, 3, 64, 64, device="meta"))
+    except (RuntimeError, ValueError, IndexError) as error:
+        text = str(error).splitlines()[0]
+        raise ExportError(
+            f"{checkpoint.path}: looks like {net.family} {net.variant}, but its layers do not fit each other ({text})"
+        ) from error
+
+
+def _with_counters(net: Fcn, state: State) -> dict[str, Tensor]:
+    counters = [key for key in net.state_dict() if key.endswith("num_batches_tracked")]
+    return {**state, **{key: torch.zeros((), dtype=torch.long) for key in counters}}
+
+
+def _unknown(checkpoint: Checkpoint, families: Iterable[type[Fcn]]) -> str:
+    keys = checkpoint.state.keys()
+    with torch.device("meta"):
+        known = {(f.family, v): set(f(v).state_dict()) for f in families for v in f.variants}
+    (family, variant), nearest = max(known.items(), key=lambda item: len(item[1] & keys) / len(item[1] | keys))
+    nearest = {key for key in nearest if not key.endswith("num_batches_tracked")}
+    return (
+        f"{checkpoint.path}: not a known FCN; nearest is {family} {variant}, "
+        f"which also needs {_some(nearest - keys)} and has no {_some(keys - nearest)}"
+    )
+
+
+def _some(keys: Iterable[str]) -> str:
+    keys = sorted(keys)
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "") or "nothing"
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+
+
+def _scale(scale: float) -> str:
+    return "1/255" if abs(scale - 1 / 255) < 1e-6 else f"{scale:g}"
+
+
+def _what(error: Exception) -> str:
+    return f"lacks {error}" if isinstance(error, KeyError) else str(error) or "its shapes contradict each other"

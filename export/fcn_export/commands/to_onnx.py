@@ -1,0 +1,206 @@
+"""Export a trained FCN checkpoint to one self-contained ONNX file: uint8 frames in, uint8 labels out.
+
+python export/to_onnx.py fcn8s.pth
+python export/to_onnx.py fcn_resnet50 --precision fp16 -o fcn_resnet50-fp16.onnx
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..command_line import add_checkpoint_flags, end_as_by_ctrl_c
+from ..errors import ExportError, one_line
+
+if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is instant
+    from onnx import ModelProto
+
+    from ..checkpoints.reading import Checkpoint
+    from ..families import Fcn, InputContract
+    from ..graph.verify import Agreement, Case
+
+TOOL = "fcnrt to_onnx 0.1.0"
+SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin", ".safetensors")
+MAX_SIZE = 65535  # of a fixed dimension
+DIMENSIONS = ("batch", "height", "width")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
+    options = _parser().parse_args(argv)
+    end_as_by_ctrl_c()
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
+    try:
+        export(options)
+    except ExportError as error:
+        print(f"to_onnx: {one_line(error)}", file=sys.stderr)
+        return 1
+    except (OSError, MemoryError) as error:
+        print(f"to_onnx: {one_line(error) or 'out of memory'}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("to_onnx: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def export(options: argparse.Namespace) -> Path:
+    """Checkpoint to verified ONNX file, as the parsed options say; prints what was made and the next command.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ExportError: anything about the checkpoint or the options that prevents it.
+        OSError: the output cannot be written.
+    """
+    from ..checkpoints.recognition import build, choose_contract, recognise
+    from ..graph.verify import reference_cases
+
+    checkpoint = _load(options)
+    output = _checked_output(options.output or _default_output(options), checkpoint)
+    family, variant = recognise(checkpoint, options.family, options.variant)
+    contract = choose_contract(family, options.input_scale)
+    net = build(checkpoint, family, variant)
+    fixed = _fixed_dimensions(options, net)
+    facts = _facts(options, checkpoint, net, contract)
+
+    cases = reference_cases(net, contract, options.color, fixed)
+    model = _deployed(options, net, contract, cases, facts, fixed)
+    agreement = _write_verified(model, output, cases, options.precision)
+    _report(output, net, facts, agreement, fixed)
+    return output
+
+
+def _load(options: argparse.Namespace) -> Checkpoint:
+    from ..checkpoints.reading import TORCHVISION_NAMES, fetch_torchvision, load_checkpoint
+
+    if options.checkpoint in TORCHVISION_NAMES and not Path(options.checkpoint).exists():
+        return fetch_torchvision(options.checkpoint)
+    return load_checkpoint(Path(options.checkpoint), options.trust_pickle)
+
+
+def _checked_output(output: Path, checkpoint: Checkpoint) -> Path:
+    if output.resolve() == checkpoint.path.resolve():
+        raise ExportError(f"-o {output}: this is the checkpoint, which would be lost; choose another name")
+    if output.suffix != ".onnx" or output.is_dir():
+        raise ExportError(f"-o {output}: expected a file name that ends in .onnx")
+    return output
+
+
+def _deployed(
+    options: argparse.Namespace,
+    net: Fcn,
+    contract: InputContract,
+    cases: list[Case],
+    facts: dict[str, Any],
+    fixed: dict[str, int],
+) -> ModelProto:
+    from ..graph.deploy import deploy
+    from ..graph.onnx_file import add_metadata, trace
+    from ..graph.verify import check_half_range
+
+    half = options.precision == "fp16"
+    network = deploy(net, contract, options.color, half)
+    if half:
+        check_half_range(network, cases)
+    model = trace(network, fixed, options.opset)
+    add_metadata(model, {**facts, "tail": vars(network.tail)})
+    return model
+
+
+def _write_verified(model: ModelProto, output: Path, cases: list[Case], precision: str) -> Agreement:
+    from ..files import atomic_path
+    from ..graph.onnx_file import write_model
+    from ..graph.verify import compare
+
+    with atomic_path(output) as temporary:
+        write_model(model, temporary)
+        return compare(temporary, cases, precision)
+
+
+def _facts(options: argparse.Namespace, checkpoint: Checkpoint, net: Fcn, contract: InputContract) -> dict[str, Any]:
+    """The `fcn.*` metadata but for the tail; mean and std are in the channel order that frames have."""
+    from ..class_names import class_names, palette
+
+    names = net.default_classes.get(net.classes) if options.classes is None else options.classes
+    contract = contract.in_order(options.color)
+    return {
+        "family": net.family,
+        "variant": net.variant,
+        "classes": class_names(names, net.classes),
+        "palette": palette(options.palette, names, net.classes),
+        "color": options.color,
+        "mean": contract.mean,
+        "std": contract.std,
+        "scale": contract.scale,
+        "precision": options.precision,
+        "min_size": net.min_size,
+        "checkpoint_sha256": checkpoint.sha256,
+        "tool": TOOL,
+    }
+
+
+def _fixed_dimensions(options: argparse.Namespace, net: Fcn) -> dict[str, int]:
+    fixed = {name: getattr(options, name) for name in DIMENSIONS if getattr(options, name) is not None}
+    for name, size in fixed.items():
+        least = 1 if name == "batch" else net.min_size
+        if size < least:
+            raise ExportError(f"--{name} {size}: {net.family} {net.variant} needs at least {least}")
+    return fixed
+
+
+def _default_output(options: argparse.Namespace) -> Path:
+    path = Path(options.checkpoint)
+    while path.suffix in SUFFIXES:  # model_best.pth.tar; but pochih's names end in no suffix and hold dots
+        path = path.with_suffix("")
+    return path.with_name(path.name + ("-fp16.onnx" if options.precision == "fp16" else ".onnx"))
+
+
+def _report(output: Path, net: Fcn, facts: dict[str, Any], agreement: Agreement, fixed: dict[str, int]) -> None:
+    from ..graph.verify import USUAL
+
+    batch, height, width = (fixed.get(name, name) for name in DIMENSIONS)
+    classes = facts["classes"]
+    label_type = "uint8" if len(classes) <= 256 else "uint16"
+    some = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
+    sizes = ", ".join(f"{height}x{width}" for height, width in agreement.sizes)
+    print(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
+    print(f"  network    {net.family} {net.variant} ({net.source})")
+    print(f"  classes    {len(classes)}: {some}")
+    print(f"  frames     uint8 ({batch}, {height}, {width}, 3) {facts['color']}, from {net.min_size}x{net.min_size} up")
+    print(f"  labels     {label_type} ({batch}, {height}, {width})")
+    print(f"  precision  {facts['precision']}")
+    print(f"  agreement  {agreement.share:.4%} of {agreement.pixels} labels equal torch's, at {sizes}")
+    if agreement.share < USUAL:
+        print(f"  caution    trained networks keep {USUAL:.1%}: compare mIoU before you rely on this file")
+    print(f"next: fcnrt segment {output} street.jpg -o out/")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="to_onnx.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("checkpoint", help="checkpoint file, or fcn_resnet50 / fcn_resnet101 for torchvision's weights")
+    parser.add_argument("-o", "--output", type=Path, help="ONNX file to write (default: beside the checkpoint)")
+    parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="type of the network's body")
+    parser.add_argument("--color", choices=("rgb", "bgr"), default="rgb", help="channel order that frames will have")
+    parser.add_argument(
+        "--classes", metavar="NAMES", help="voc, cityscapes, camvid, ade20k, or a file of one name a line"
+    )
+    parser.add_argument(
+        "--palette", metavar="NAME", help="voc, cityscapes, camvid, generated, or a file of 'R G B' lines (0 to 255)"
+    )
+    for name in DIMENSIONS:
+        parser.add_argument(f"--{name}", type=_size, metavar="N", help=f"fix the {name} (default: dynamic)")
+    add_checkpoint_flags(parser)
+    parser.add_argument("--opset", type=int, default=17, metavar="N", choices=range(17, 21), help="17 (default) to 20")
+    return parser
+
+
+def _size(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_SIZE:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MAX_SIZE}, got {text!r}")
+    return int(text)

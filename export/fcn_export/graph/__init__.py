@@ -1,0 +1,1 @@
+"""From an upstream network to a verified ONNX file."""

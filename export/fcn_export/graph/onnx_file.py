@@ -1,0 +1,169 @@
+"""The ONNX side of an export: trace the network, tidy the graph, write the metadata, check the file."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import ModelProto, TensorProto, helper
+
+from ..errors import ExportError
+from .deploy import DeployedFcn
+
+FORMAT = 1  # of the `fcn.*` metadata; the runtime refuses newer ones
+MAX_BYTES = 2**31 - 1  # of one protobuf file
+TRACED_SIZE = (64, 96)
+DIMENSIONS = ("batch", "height", "width")
+
+
+def trace(network: DeployedFcn, fixed: Mapping[str, int], opset: int) -> ModelProto:
+    """The network as an ONNX model that keeps the file contract, without metadata.
+
+    Args:
+        fixed: dimensions among "batch", "height" and "width" that are not dynamic, with their sizes.
+        opset: ONNX operator set.
+
+    Raises:
+        ExportError: the weights are too large for one ONNX file.
+    """
+    _check_bytes(network)
+    model = _cleaned(_traced(network, fixed, opset))
+    _name_dimensions(model, fixed)
+    _keep_scores_inside(model)
+    _take_shapes_of_cast_frames(model)
+    if network.net.classes > 256:
+        _widen_labels(model)
+    else:
+        _cast_labels_through_float(model)
+    return model
+
+
+def add_metadata(model: ModelProto, facts: Mapping[str, Any]) -> None:
+    """Write `fcn.*` properties (JSON values) and the standard image properties into a model."""
+    color = {"rgb": "Rgb8", "bgr": "Bgr8"}[facts["color"]]
+    image = {
+        "Image.BitmapPixelFormat": color,
+        "Image.ColorSpaceGamma": "SRGB",
+        "Image.NominalPixelRange": "NominalRange_0_255",
+    }
+    own = {f"fcn.{key}": json.dumps(value) for key, value in {"format": FORMAT, **facts}.items()}
+    helper.set_model_props(model, {**own, **image})
+    model.graph.name, model.doc_string = "fcn", ""
+
+
+def write_model(model: ModelProto, path: Path) -> None:
+    """Write a model to `path` and run onnx's full check on the file.
+
+    Raises:
+        ExportError: the check fails.
+    """
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)  # 8 for opset 17: TensorRT 8.6 reads up to 9
+    path.write_bytes(model.SerializeToString())
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the traced graph does not pass onnx.checker: {error}") from error
+
+
+def _check_bytes(network: DeployedFcn) -> None:
+    size = sum(tensor.nbytes for tensor in network.state_dict().values())
+    if size > MAX_BYTES - 2**20:
+        raise ExportError(
+            f"the weights take {size / 2**30:.1f} GiB, and one ONNX file holds at most 2; use --precision fp16, "
+            "or a network with fewer channels"
+        )
+
+
+def _traced(network: DeployedFcn, fixed: Mapping[str, int], opset: int) -> ModelProto:
+    # torch's TorchScript exporter: it writes opset 17 itself, where the newer one writes 18 and cannot convert Pad down
+    batch, height, width = (fixed.get(name, size) for name, size in zip(DIMENSIONS, (1, *TRACED_SIZE), strict=True))
+    frames = torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8)
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecation of that exporter; tracer's remarks on constants
+        torch.onnx.export(
+            network,
+            (frames,),
+            file,
+            dynamo=False,
+            opset_version=opset,
+            input_names=["frames"],
+            output_names=["labels", "scores"],
+            dynamic_axes=_dynamic_axes(fixed),
+        )
+    return onnx.load_from_string(file.getvalue())
+
+
+def _dynamic_axes(fixed: Mapping[str, int]) -> dict[str, dict[int, str]]:
+    frame_axes = {axis: name for axis, name in enumerate(DIMENSIONS) if name not in fixed}
+    score_axes = {0: "batch", 2: "scores_height", 3: "scores_width"}
+    names = {0: "batch", 2: "height", 3: "width"}
+    score_axes = {axis: name for axis, name in score_axes.items() if names[axis] not in fixed}
+    return {"frames": frame_axes, "labels": frame_axes, "scores": score_axes}
+
+
+def _cleaned(model: ModelProto) -> ModelProto:
+    """Constants folded, dead nodes and the tracer's source positions removed."""
+    from onnxscript import optimizer
+
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    model = optimizer.optimize(model)
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    return model
+
+
+def _name_dimensions(model: ModelProto, fixed: Mapping[str, int]) -> None:
+    for value in (model.graph.input[0], model.graph.output[0]):
+        for dim, name in zip(value.type.tensor_type.shape.dim, DIMENSIONS, strict=False):
+            if name in fixed:
+                dim.dim_value = fixed[name]
+            else:
+                dim.dim_param = name
+
+
+def _keep_scores_inside(model: ModelProto) -> None:
+    """Make `scores` an inner tensor: the graph's only output is `labels`."""
+    graph = model.graph
+    scores = next(value for value in graph.output if value.name == "scores")
+    inferred = [value for value in graph.value_info if value.name == "scores"]
+    for value in inferred:
+        graph.value_info.remove(value)
+    graph.value_info.append(scores)
+    graph.output.remove(scores)
+
+
+def _take_shapes_of_cast_frames(model: ModelProto) -> None:
+    """Let nothing but a Cast read `frames`: TensorRT does nothing else with uint8."""
+    nodes = model.graph.node
+    cast = next(node for node in nodes if node.op_type == "Cast" and node.input[0] == "frames")
+    others = [node for node in nodes if node.output != cast.output]
+    for node in others:
+        if node.op_type == "Shape" and node.input[0] == "frames":
+            node.input[0] = cast.output[0]
+    del nodes[:]
+    nodes.extend([cast, *others])
+
+
+def _cast_labels_through_float(model: ModelProto) -> None:
+    """TensorRT makes uint8 of floats only; the detour is exact below 2^24."""
+    last = next(node for node in model.graph.node if "labels" in node.output)
+    last.output[0] = "labels_as_float"
+    next(attribute for attribute in last.attribute if attribute.name == "to").i = TensorProto.FLOAT
+    cast = helper.make_node("Cast", ["labels_as_float"], ["labels"], "labels_as_uint8", to=TensorProto.UINT8)
+    model.graph.node.append(cast)
+
+
+def _widen_labels(model: ModelProto) -> None:
+    """uint16 labels for more than 256 classes (torch's exporter knows no uint16)."""
+    cast = next(node for node in model.graph.node if "labels" in node.output)
+    next(attribute for attribute in cast.attribute if attribute.name == "to").i = TensorProto.UINT16
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT16

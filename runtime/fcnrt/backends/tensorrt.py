@@ -1,0 +1,315 @@
+"""TensorRT 8.6 to 11 and TensorRT for RTX: a plan and its sidecar as a Network."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NoReturn
+from weakref import WeakValueDictionary
+
+from ..contract.sidecar import REBUILD, Sidecar, read_sidecar
+from ..errors import BackendError, FrameError, MissingDependency, ModelFileError
+from ..gpu.cuda import Gpu, Graph, Memory, Stream
+from ..gpu.kernels import SCORE_DTYPES, Kernels
+from ..gpu.staging import Room
+from .base import Options, Shape
+from .gpu import DeviceScores, GpuBackend, Network
+from .recent import Recent
+
+MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+MAX_SHAPES = 8  # of frames, whose scores' shape is remembered
+MAX_REPLAYS = 64  # combinations of shape and addresses that are remembered, a decoder's ring of frames among them
+
+
+def open_engine(path: Path, options: Options, index: int) -> GpuBackend:
+    """Load an engine built by export/build_engine.py.
+
+    Args:
+        path: the plan; its sidecar lies beside it.
+        options: the Segmenter's.
+        index: of the GPU.
+
+    Raises:
+        ModelFileError: sidecar or plan is missing, damaged, or made for another GPU or TensorRT.
+        MissingDependency: TensorRT or cuda-bindings is not installed.
+        BackendError: there is no such GPU, or TensorRT refuses.
+    """
+    sidecar = read_sidecar(path)
+    gpu = Gpu(index)
+    with gpu.current():
+        network = TrtNetwork(_Engine(gpu, sidecar), options.graphs)
+        return GpuBackend(gpu, network, Kernels(gpu, sidecar.kernels), options)
+
+
+class TrtNetwork(Network):
+    """Execution contexts of an engine, on a stream of their own.
+
+    Whatever comes once runs on a context that its profile's shapes share. What comes again, in the same shape at the
+    same addresses, is captured as a CUDA graph, from a context that its shape alone has: one that was captured must not
+    be given other shapes. All contexts share one activation memory, since they run one after the other.
+    """
+
+    def __init__(self, engine: _Engine, graphs: bool):
+        self.spec, self.color = engine.sidecar.spec, engine.sidecar.spec.color
+        self.output, self.scores_type = engine.sidecar.output, engine.sidecar.scores_type
+        self.stream = Stream(engine.gpu)
+        self._engine, self._graphs = engine, graphs
+        self._activations = Memory(engine.gpu, engine.activation_nbytes)
+        self._scores = Room(engine.gpu, Memory)
+        self._shared: dict[int, _Context] = {}
+        self._captured: WeakValueDictionary[Shape, _Context] = WeakValueDictionary()
+        self._scores_shapes: Recent[tuple[int, ...]] = Recent(MAX_SHAPES)
+        self._replays: Recent[_Replay] = Recent(MAX_REPLAYS, partial(_finish, self.stream))
+
+    def check_shape(self, shape: Shape) -> None:
+        self._engine.profile_for(shape)
+
+    def scores(self, frames: int, shape: Shape) -> DeviceScores:
+        batch, classes, height, width = self._scores_shapes.get(shape, lambda: self._infer_scores_shape(shape))
+        itemsize = SCORE_DTYPES[self.scores_type].itemsize
+        room = self._scores.at_least(batch * classes * height * width * itemsize)
+        self._run(frames, shape, room.address)
+        return DeviceScores(room.address, (batch, classes, height, width), self.scores_type)
+
+    def labels(self, frames: int, shape: Shape, labels: int) -> None:
+        self._run(frames, shape, labels)
+
+    def clone(self) -> TrtNetwork:
+        return TrtNetwork(self._engine, self._graphs)
+
+    def close(self) -> None:
+        self._replays.clear()
+        self._shared.clear()
+        self._scores.close()
+        self._activations.close()
+
+    def _run(self, frames: int, shape: Shape, output: int) -> None:
+        replay = self._replays.get((shape, frames, output), _Replay)
+        if replay.graph is not None:
+            replay.graph.launch(self.stream)
+        elif replay.seen and self._graphs:
+            replay.context = replay.context or self._captured.get(shape) or self._new_context(shape)
+            self._captured[shape] = replay.context
+            replay.context.enqueue(frames, shape, output)
+            self._capture(replay)
+        else:
+            self._shared_context(shape).enqueue(frames, shape, output)
+        replay.seen = True
+
+    def _capture(self, replay: _Replay) -> None:
+        """Record for the next time what the replay's context has just done."""
+        context = replay.context
+        assert context is not None
+        if not context.is_capturable():
+            return
+        try:
+            replay.graph = self._engine.gpu.captured(self.stream, context.enqueue_again)
+        except BackendError:  # an engine that needs the host in between; it runs all the same
+            self._graphs = False
+
+    def _shared_context(self, shape: Shape) -> _Context:
+        profile = self._engine.profile_for(shape)
+        if profile not in self._shared:
+            self._shared[profile] = self._new_context(shape)
+        return self._shared[profile]
+
+    def _new_context(self, shape: Shape) -> _Context:
+        return _Context(self._engine, self._engine.profile_for(shape), self.stream, self._activations)
+
+    def _infer_scores_shape(self, shape: Shape) -> tuple[int, ...]:
+        return self._shared_context(shape).scores_shape(shape)
+
+
+@dataclass
+class _Replay:
+    """What is known of one shape at certain addresses."""
+
+    seen: bool = False
+    context: _Context | None = None
+    graph: Graph | None = None
+
+
+def _finish(stream: Stream, replay: _Replay) -> None:
+    """Wait for work that needs what is about to be forgotten."""
+    if replay.context is not None:
+        stream.synchronize()
+
+
+class _Engine:
+    """A deserialised plan, which several networks may share."""
+
+    def __init__(self, gpu: Gpu, sidecar: Sidecar):
+        self.gpu, self.sidecar = gpu, sidecar
+        self.trt = _tensorrt(sidecar)
+        _check_target(sidecar, gpu, str(self.trt.__version__))
+        self._log = _log_of(self.trt)
+        self._runtime = self.trt.Runtime(self._log)
+        if sidecar.version_compatible:  # such a plan brings TensorRT code of its own
+            self._runtime.engine_host_code_allowed = True
+        self.engine = self._runtime.deserialize_cuda_engine(sidecar.plan())
+        if self.engine is None:
+            self._explain_refusal()
+        self._check_tensors()
+
+    @property
+    def title(self) -> str:
+        """The engine's TensorRT, for messages."""
+        return f"{self.sidecar.flavour} {self.trt.__version__}"
+
+    @property
+    def activation_nbytes(self) -> int:
+        """Memory for what lies between the layers, for all profiles."""
+        name = "device_memory_size_v2" if hasattr(self.engine, "device_memory_size_v2") else "device_memory_size"
+        return int(getattr(self.engine, name))
+
+    def new_context(self, activations: Memory) -> Any:
+        """An execution context in the memory given."""
+        strategies = getattr(self.trt, "ExecutionContextAllocationStrategy", None)
+        if strategies is None:  # before TensorRT 10
+            context = self.engine.create_execution_context_without_device_memory()
+        else:
+            context = self.engine.create_execution_context(strategies.USER_MANAGED)
+        if context is None:
+            raise self.failure("cannot make an execution context")
+        if hasattr(context, "set_device_memory"):
+            context.set_device_memory(activations.address, activations.nbytes)
+        else:
+            context.device_memory = activations.address
+        return context
+
+    def profile_for(self, shape: Shape) -> int:
+        """The first profile that takes a shape; raises FrameError where none does."""
+        for index, profile in enumerate(self.sidecar.profiles):
+            if profile.takes(shape):
+                return index
+        raise FrameError(_out_of_profile(shape, self.sidecar))
+
+    def failure(self, what: str) -> BackendError:
+        """An error with TensorRT's own last words."""
+        return BackendError(f"{self.sidecar.path}: {self.title} {what}: {self._log.last_error()}")
+
+    def _explain_refusal(self) -> NoReturn:
+        reason = self._log.last_error()
+        if re.search("out.?of.?memory", reason, re.IGNORECASE):
+            raise BackendError(f"{self.sidecar.path}: {self.gpu.out_of_memory()} ({reason})")
+        raise ModelFileError(f"{self.sidecar.path}: {self.title} cannot load it: {reason}; {REBUILD}")
+
+    def _check_tensors(self) -> None:
+        names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
+        expected = ["frames", self.sidecar.output]
+        profiles = self.engine.num_optimization_profiles
+        if names != expected or profiles != len(self.sidecar.profiles):
+            raise ModelFileError(
+                f"{self.sidecar.path}: expected tensors {expected} and {len(self.sidecar.profiles)} profiles as its "
+                f"sidecar says, got {names} and {profiles}; {REBUILD}"
+            )
+
+
+class _Context:
+    """An execution context for the shapes of one profile."""
+
+    def __init__(self, engine: _Engine, profile: int, stream: Stream, activations: Memory):
+        self._engine, self._stream = engine, stream
+        self._context = engine.new_context(activations)
+        self._shape: Shape | None = None
+        self._must(self._context.set_optimization_profile_async(profile, stream.handle), f"refuses profile {profile}")
+
+    def scores_shape(self, shape: Shape) -> tuple[int, ...]:
+        """Of the scores for frames of a shape."""
+        self._set_shape(shape)
+        return tuple(int(size) for size in self._context.get_tensor_shape("scores"))
+
+    def enqueue(self, frames: int, shape: Shape, output: int) -> None:
+        """Enqueue the engine on frames at an address."""
+        self._set_shape(shape)
+        for name, address in (("frames", frames), (self._engine.sidecar.output, output)):
+            self._must(self._context.set_tensor_address(name, address), f"refuses address {address:#x} for {name}")
+        self.enqueue_again()
+
+    def enqueue_again(self) -> None:
+        """Enqueue the engine as before."""
+        self._must(self._context.execute_async_v3(self._stream.handle), f"failed on frames of shape {self._shape}")
+
+    def is_capturable(self) -> bool:
+        """Whether the engine's work can become a graph; TensorRT for RTX knows, the others show it by failing."""
+        ask = getattr(self._context, "is_stream_capturable", None)
+        return ask is None or bool(ask(self._stream.handle))
+
+    def _set_shape(self, shape: Shape) -> None:
+        if shape != self._shape:
+            self._shape = None
+            self._must(self._context.set_input_shape("frames", (*shape, 3)), f"refuses frames of shape {shape}")
+            self._shape = shape
+
+    def _must(self, succeeded: bool, otherwise: str) -> None:
+        if not succeeded:
+            raise self._engine.failure(otherwise)
+
+
+def _tensorrt(sidecar: Sidecar) -> Any:
+    try:
+        return importlib.import_module(MODULES[sidecar.flavour])
+    except (ImportError, OSError) as error:
+        raise MissingDependency(
+            f"{sidecar.path}: needs {sidecar.flavour} {sidecar.version}: "
+            f"pip install {sidecar.flavour}=={sidecar.version} ({str(error).splitlines()[0]})"
+        ) from error
+
+
+@cache
+def _log_of(trt: Any) -> Any:
+    """TensorRT takes one log for a process: the first, for as long as anything made with it lives."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        """Keeps TensorRT's errors for messages of ours and says nothing itself."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self._errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self._errors = [*self._errors[-1:], message]
+
+        def last_error(self) -> str:
+            return " ".join(self._errors[-1].split()) if self._errors else "no reason given"
+
+    return Log()
+
+
+def _check_target(sidecar: Sidecar, gpu: Gpu, version: str) -> None:
+    """Refuse an engine for another GPU or another TensorRT."""
+    newer_will_do = sidecar.hardware_compatible and min(sidecar.sm) <= gpu.sm
+    if gpu.sm not in sidecar.sm and not newer_will_do:
+        raise ModelFileError(
+            f"{sidecar.path}: built for compute capability {sidecar.capabilities}, {gpu.name} has {gpu.capability}; "
+            f"{REBUILD}"
+        )
+    newer_will_do = sidecar.version_compatible and _numbers(sidecar.version) <= _numbers(version)
+    if version != sidecar.version and not newer_will_do:
+        raise ModelFileError(
+            f"{sidecar.path}: built with {sidecar.flavour} {sidecar.version}, installed is {version}; "
+            f"pip install {sidecar.flavour}=={sidecar.version}, or {REBUILD}"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))
+
+
+def _out_of_profile(shape: Shape, sidecar: Sidecar) -> str:
+    profiles = sidecar.profiles
+    low = (min(sizes) for sizes in zip(shape, *(profile.min for profile in profiles), strict=True))
+    high = (max(sizes) for sizes in zip(shape, *(profile.max for profile in profiles), strict=True))
+    ranges = " or ".join(f"{_text(profile.min)} to {_text(profile.max)}" for profile in profiles)
+    return (
+        f"frames: expected batch x height x width of {ranges} (profile of {sidecar.path.name}), got {_text(shape)}; "
+        f"rebuild with --min {_text(low)} --max {_text(high)}, or resize"
+    )
+
+
+def _text(shape: Any) -> str:
+    return "x".join(str(size) for size in shape)

@@ -1,0 +1,60 @@
+"""Types of command-line arguments; wrong ones are told by argparse in one line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from ..contract.certificate import checked_points
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value
+
+
+def points(text: str) -> float:
+    """Points of mean IoU."""
+    try:
+        return checked_points(float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected points of mean IoU such as 0.1, got {text!r}") from None
+
+
+def size(text: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH."""
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 512x1024, got {text!r}")
+    return int(height), int(width)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A whole number from 0 up."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A time above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
+    return value

@@ -1,0 +1,1 @@
+"""Pictures: files, colours, what viewers see."""

@@ -1,0 +1,155 @@
+"""What viewers see: labels in colours over their frame, lines between the classes, a legend in the corner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.types import UInt8Array
+from ..errors import FrameError
+from .palette import legend, legend_row_px, overlay
+
+_LINE_SIDE = 480  # a line grows by a pixel for each of these that the shorter side has
+
+# Of ITU-R BT.709, in 256ths.
+_LUMA_WEIGHTS = np.array([54, 183, 19], dtype=np.uint16)
+
+# Letters of a thirtieth of the shorter side, down to a fiftieth where there are many classes.
+_LARGEST_FONT, _SMALLEST_FONT, _LEGIBLE_PX = 30, 50, 9
+_LEGEND_SHARE = 4  # it covers at most one part in these
+_LEGEND_WEIGHT = 200  # its opacity in 256ths
+
+
+class Drawing:
+    """Draws labels over the frames that they belong to, at full resolution.
+
+    Args:
+        palette: (count, 3) uint8, RGB, a colour for every label.
+        alpha: opacity of the colours in [0, 1]; 0 leaves the frame as it is, 1 shows the pure colours.
+        boundaries: draw a line wherever two classes meet, white on dark and black on bright ground, one pixel wide
+            at 480 rows and wider in proportion.
+        legend: the classes' names for a legend in the upper left corner, as large as the frame allows without
+            covering more than a quarter of it; None for no legend.
+
+    Attributes:
+        notes: one line for each thing that could not be drawn.
+
+    Raises:
+        FrameError: alpha is not in [0, 1], or a name has no colour.
+    """
+
+    def __init__(
+        self,
+        palette: UInt8Array,
+        alpha: float = 0.5,
+        *,
+        boundaries: bool = False,
+        legend: Sequence[str] | None = None,
+    ) -> None:
+        if not 0 <= alpha <= 1:
+            raise FrameError(f"alpha: expected a number in 0..1, got {alpha}")
+        if legend and len(legend) > len(palette):
+            raise FrameError(f"legend: expected at most {len(palette)} names (the palette's length), got {len(legend)}")
+        self.notes: list[str] = []
+        self._palette, self._alpha = palette, alpha
+        self._boundaries, self._classes = boundaries, tuple(legend or ())
+        self._legends: dict[tuple[int, int], _Legend | None] = {}
+
+    def __call__(self, frame_hwc: UInt8Array, labels_hw: npt.NDArray[Any], out: UInt8Array | None = None) -> UInt8Array:
+        """Draw.
+
+        Args:
+            frame_hwc: (H, W, 3) uint8, RGB.
+            labels_hw: (H, W) uint8 or uint16.
+            out: (H, W, 3) uint8 to draw into, the frame itself allowed; a new array by default.
+
+        Returns:
+            `out`.
+
+        Raises:
+            FrameError: a shape, a dtype or a label is outside of the above.
+            MissingDependency: a legend is wanted and Pillow is not installed.
+        """
+        picture = overlay(frame_hwc, labels_hw, self._palette, self._alpha, out)
+        if self._boundaries:
+            draw_boundaries(picture, labels_hw)
+        if self._classes:
+            self._draw_legend(picture)
+        return picture
+
+    def _draw_legend(self, picture_hwc: UInt8Array) -> None:
+        size = picture_hwc.shape[0], picture_hwc.shape[1]
+        if size not in self._legends:
+            self._legends[size] = _fitting_legend(self._classes, self._palette, size)
+            if self._legends[size] is None:
+                self.notes.append(
+                    f"the legend of {len(self._classes)} classes does not fit into frames of {size[0]}x{size[1]}"
+                )
+        fitting = self._legends[size]
+        if fitting:
+            fitting.draw(picture_hwc)
+
+
+def draw_boundaries(picture_hwc: UInt8Array, labels_hw: npt.NDArray[Any]) -> None:
+    """Draw a line wherever two classes meet, black where the picture is bright and white where it is dark.
+
+    Args:
+        picture_hwc: (H, W, 3) uint8, RGB; drawn into.
+        labels_hw: (H, W) of any integer type.
+    """
+    width_px = max(1, round(min(labels_hw.shape) / _LINE_SIDE))
+    where: Any = np.flatnonzero(_boundaries(labels_hw, width_px))
+    pixels = picture_hwc
+    if picture_hwc.flags.c_contiguous:  # one index per pixel is twice as fast as two
+        pixels = picture_hwc.reshape(-1, 3)
+    else:
+        where = np.unravel_index(where, labels_hw.shape)
+    luma = pixels[where] @ _LUMA_WEIGHTS >> 8
+    pixels[where] = np.where(luma < 128, np.uint8(255), np.uint8(0))[:, None]
+
+
+def _boundaries(labels_hw: npt.NDArray[Any], width_px: int) -> npt.NDArray[np.bool_]:
+    """Mark where labels that lie `width_px` apart differ: a line just that wide, with the boundary in its middle."""
+    height, width = labels_hw.shape
+    marked = np.zeros((height, width), dtype=np.bool_)
+    shift = width_px // 2
+    beside = labels_hw[:, :-width_px] != labels_hw[:, width_px:]
+    marked[:, shift : shift + beside.shape[1]] = beside
+    below = labels_hw[:-width_px] != labels_hw[width_px:]
+    marked[shift : shift + below.shape[0]] |= below
+    return marked
+
+
+class _Legend:
+    """A legend made for one size of frames, in their upper left corner."""
+
+    def __init__(self, legend_hwc: UInt8Array, margin_px: int) -> None:
+        height, width, _ = legend_hwc.shape
+        self._corner = slice(margin_px, margin_px + height), slice(margin_px, margin_px + width)
+        self._weighted = legend_hwc.astype(np.uint16) * np.uint16(_LEGEND_WEIGHT) + np.uint16(128)
+
+    def draw(self, picture_hwc: UInt8Array) -> None:
+        ground = picture_hwc[self._corner]
+        mixed = np.multiply(ground, np.uint16(256 - _LEGEND_WEIGHT), dtype=np.uint16)
+        mixed += self._weighted
+        mixed >>= 8
+        ground[...] = mixed
+
+
+def _fitting_legend(classes: Sequence[str], palette: UInt8Array, size: tuple[int, int]) -> _Legend | None:
+    """The largest legend that fits into frames of `size`, or None."""
+    height, width = size
+    largest, smallest = round(min(size) / _LARGEST_FONT), round(min(size) / _SMALLEST_FONT)
+    for font_px in range(max(largest, _LEGIBLE_PX), max(smallest, _LEGIBLE_PX) - 1, -1):
+        margin_px = font_px // 2
+        rows = (height - 2 * margin_px) // legend_row_px(font_px)
+        if rows < 1:
+            continue
+        made = legend(classes, palette, font_px, columns=-(-len(classes) // rows))
+        fits = made.shape[0] + 2 * margin_px <= height and made.shape[1] + 2 * margin_px <= width
+        if fits and made.shape[0] * made.shape[1] * _LEGEND_SHARE <= height * width:
+            return _Legend(made, margin_px)
+    return None

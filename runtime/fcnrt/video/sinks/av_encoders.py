@@ -1,0 +1,107 @@
+"""The encoders and containers that videos are written with, and how to open them in PyAV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ...contract.files import first_line
+from ...errors import MediaError
+
+
+class Container(NamedTuple):
+    """A file format.
+
+    Attributes:
+        name: what FFmpeg calls it.
+        options: that keep a file readable while it is written.
+        ticks: its steps of time per second.
+        edits: whether it can say that what lies before time 0 is to be decoded, but not played.
+    """
+
+    name: str
+    options: dict[str, str]
+    ticks: int
+    edits: bool
+
+
+# Fragments of a second, of which finishing makes an ordinary file; FFmpeg 7.1 and newer.
+_FRAGMENTS = {"movflags": "hybrid_fragmented+empty_moov", "frag_duration": "1000000"}
+
+# A whole number of those of 90 kHz, of milliseconds, and of the clocks that files have for 24, 25, 30, 50 and 60 frames
+# per second and their NTSC kin: 12288, 12800, 15360, 24000, 30000, 60000.
+_FINE = 23_040_000
+
+CONTAINERS = {
+    ".mp4": Container("mp4", _FRAGMENTS, _FINE, edits=True),
+    ".mov": Container("mov", _FRAGMENTS, 90_000, edits=True),  # QuickTime counts a track's length in 32 bits
+    ".mkv": Container("matroska", {"cluster_time_limit": "1000"}, 1000, edits=False),
+}
+
+
+class Encoder(NamedTuple):
+    """An encoder of FFmpeg's. None reorders frames, so that times are plain for every player."""
+
+    name: str
+    options: dict[str, str]
+    pixel_format: str = "yuv420p"
+    most_ticks: int = _FINE
+
+
+# In the order of preference; which of them there are depends on how FFmpeg was built.
+ENCODERS = (
+    Encoder("libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}),
+    Encoder("h264_nvenc", {"preset": "p4", "rc": "vbr", "cq": "20", "bf": "0"}),
+    Encoder("libopenh264", {}),
+    Encoder("mpeg4", {"flags": "+qscale", "global_quality": "354"}, most_ticks=60_000),  # quantiser 3
+)
+EXACT_ENCODERS = (Encoder("libx264rgb", {"preset": "superfast", "qp": "0", "bf": "0"}, pixel_format="bgr0"),)
+
+# FFmpeg's numbers for the colours of BT.709, and for RGB as it is.
+_BT709 = {"colorspace": 1, "color_range": 1, "color_primaries": 1, "color_trc": 1}
+_RGB = {"colorspace": 0, "color_range": 2, "color_primaries": 1, "color_trc": 13}
+
+
+def find_encoder(av: Any, encoders: Sequence[Encoder], size: tuple[int, int]) -> Encoder:
+    """The first encoder that this FFmpeg has and that takes pictures of (height, width).
+
+    Raises:
+        MediaError: there is none.
+    """
+    reasons = []
+    for encoder in encoders:
+        try:
+            context = av.CodecContext.create(encoder.name, "w")
+            context.height, context.width = size
+            context.pix_fmt, context.time_base = encoder.pixel_format, Fraction(1, 25)
+            context.options = dict(encoder.options)
+            context.open()
+        # PyAV raises ValueError for an encoder that is not there.
+        except (av.FFmpegError, ValueError) as error:
+            reasons.append(f"{encoder.name} ({first_line(error)})")
+        else:
+            return encoder
+    raise MediaError(f"cannot encode a video of size {size} with this FFmpeg: tried {', '.join(reasons)}")
+
+
+def create_container(av: Any, part: Path) -> Any:
+    """Make a container for the file `part`; the file is not touched before the header is written."""
+    container = CONTAINERS[part.suffix.lower()]
+    # What is encoded goes to the file, not into a buffer that would die with the process; and times stay as they are.
+    options = {**container.options, "flush_packets": "1", "avoid_negative_ts": "disabled"}
+    return av.open(os.path.abspath(part), "w", format=container.name, container_options=options)
+
+
+def add_video(container: Any, encoder: Encoder, rate: Fraction, size: tuple[int, int], ticks: int) -> Any:
+    """Add a video track to a container that is being opened; `ticks` are its steps of time per second."""
+    stream = container.add_stream(encoder.name, rate=rate, options=dict(encoder.options), time_base=Fraction(1, ticks))
+    stream.height, stream.width = size
+    stream.pix_fmt = encoder.pixel_format
+    context = stream.codec_context
+    context.thread_type = "AUTO"  # PyAV's default would slice each picture instead of taking several at a time
+    for name, number in (_BT709 if encoder.pixel_format == "yuv420p" else _RGB).items():
+        setattr(context, name, number)
+    return stream

@@ -1,0 +1,131 @@
+"""Opens containers with PyAV: files that may not open others, network streams, cameras; errors in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from time import monotonic
+from types import ModuleType
+from typing import Any
+
+from ...contract.files import first_line, needs
+from ...errors import MediaError, MissingDependency
+from .addresses import ALWAYS_LIVE, camera, check_camera, check_file, public, scheme
+
+# Containers of pictures and sound alone. Playlists, scripts and subtitles, whatever their files are called, could name
+# other files to read, which an uploaded "video" must not.
+FILE_FORMATS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,nut,ivf,obu,gif,apng,h264,hevc,vvc,m4v,mjpeg,mpjpeg,dv,"
+    "yuv4mpegpipe,rm,wtv,swf,vc1,h263,amv,nsv,nuv,gxf,dirac,dnxhd,cavsvideo,avs2,avs3,evc"
+)
+
+# Microseconds of a live stream that FFmpeg looks at before it hands over a frame: enough to tell codec and rate. With
+# its own five seconds joining a stream, and joining it again, takes twice as long.
+LIVE_OPTIONS = {"analyzeduration": "1000000"}
+
+
+def pyav() -> ModuleType:
+    """PyAV; raises MissingDependency."""
+    with needs("PyAV"):
+        import av
+    module: ModuleType = av
+    return module
+
+
+def open_container(where: str, timeout: float, options: Mapping[str, str], hwaccel: str | None) -> Any:
+    """Open a file, an address or a camera for reading.
+
+    Args:
+        where: a path, an address, `camera:N` or `/dev/videoN`.
+        timeout: seconds until a silent server or camera is given up.
+        options: of FFmpeg's demuxers and protocols; they go before ours.
+        hwaccel: "cuda", "cuda:N" or None.
+
+    Raises:
+        MediaError: it cannot be opened.
+        MissingDependency: PyAV is not installed.
+    """
+    av, name, began = pyav(), public(where), monotonic()
+    path, form, defaults, waits = _for_ffmpeg(where)
+    accelerator = _accelerator(name, hwaccel)
+    try:
+        return av.open(
+            path,
+            format=form,
+            options={**defaults, **options},
+            timeout=timeout if waits else None,
+            hwaccel=accelerator,
+            metadata_errors="replace",
+        )
+    except Exception as error:  # of nearly any type, where a GPU is to decode
+        reason = _reason(error, scheme(where) is not None)
+        if accelerator and not isinstance(error, (av.error.InvalidDataError, av.error.EOFError)):
+            reason = f"the GPU cannot decode it ({reason}); decode on the CPU"
+    if waits and monotonic() - began >= timeout:  # whatever it was that failed then
+        reason = no_answer(timeout)
+    # Not chained to PyAV's error, which holds the address, and with it passwords.
+    raise MediaError(f"{name}: cannot open: {reason}")
+
+
+def video_stream(container: Any, name: str) -> Any:
+    """The first stream of moving pictures that can be decoded; raises MediaError where there is none."""
+    found = "no video in it"
+    for stream in container.streams.video:
+        if stream.disposition & pyav().stream.Disposition.attached_pic:
+            found = "a cover picture only"
+        elif stream.codec_context is None:
+            found = "one in an unknown codec"
+        else:
+            return stream
+    raise MediaError(f"{name}: expected a video that can be decoded, found {found}")
+
+
+def read_error(name: str, error: BaseException, timeout: float) -> MediaError:
+    """What to raise where reading on failed with an error of PyAV."""
+    reason = no_answer(timeout) if isinstance(error, pyav().error.ExitError) else _reason(error, False)
+    return MediaError(f"{name}: cannot read on: {reason}")
+
+
+def no_answer(timeout: float) -> str:
+    """Why a source that went silent was given up."""
+    return f"no answer for {timeout:g} s"
+
+
+def _for_ffmpeg(where: str) -> tuple[str, str | None, dict[str, str], bool]:
+    """What FFmpeg is to open, by which demuxer, with which options, and whether it may be kept waiting."""
+    device = camera(where)
+    if device is not None:
+        check_camera(where)
+        return f"/dev/video{device}", "v4l2", {}, True
+    if scheme(where):
+        live = LIVE_OPTIONS if scheme(where) in ALWAYS_LIVE else {}
+        return where, None, {"rtsp_transport": "tcp", **live}, True
+    check_file(where)
+    # An absolute path, because FFmpeg reads `name:rest` as a protocol.
+    return os.path.abspath(where), None, {"protocol_whitelist": "file", "format_whitelist": FILE_FORMATS}, False
+
+
+def _accelerator(name: str, hwaccel: str | None) -> Any:
+    if hwaccel is None:
+        return None
+    kind, _, index = hwaccel.partition(":")
+    if kind != "cuda" or not (index or "0").isdecimal():
+        raise MediaError(f"{name}: expected hwaccel 'cuda' or 'cuda:N', got {hwaccel!r}")
+    if not hasattr(pyav().VideoFrame, "sw_format"):
+        raise MissingDependency("decoding on the GPU needs PyAV 18: pip install 'av>=18'")
+    from av.codec.hwaccel import HWAccel
+
+    return HWAccel("cuda", device=index or None, allow_software_fallback=False, is_hw_owned=True)
+
+
+def _reason(error: BaseException, remote: bool) -> str:
+    """Why FFmpeg could not open or read something, in words."""
+    errors = pyav().error
+    if isinstance(error, (errors.InvalidDataError, errors.ArgumentError, errors.EOFError)):
+        whole = "an answer that is video" if remote else "a whole video in a known format"
+        return f"expected {whole} ({_words(error)})"
+    return _words(error)
+
+
+def _words(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or first_line(error))
