@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fcnrt
-from conftest import Export
+from exports import Export
 from fcnrt.video import Drawing, OverlayVideo, Pipeline, open_source
 from fcnrt.video.sources.generated import read_stamp
 

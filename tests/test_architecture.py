@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import fcnrt
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / "runtime/fcnrt"
 PACKAGES = {"fcnrt": ROOT / "runtime", "fcn_export": ROOT / "export", "fcn_bench": ROOT / "benchmarks"}
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 import fcnrt
-
-ROOT = Path(__file__).parents[1]
+from places import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import Export
+from exports import Export
 from fcn_bench.commands import latency, parity, report, train, video_rate
 from fcn_bench.report.markdown import contest_tables
 from fcn_export.commands import build_engine, to_onnx
 from fcn_export.graph.verify import textured_frames
 from fcnrt.cli.main import _parser as runtime_parser
 from fcnrt.video import VideoWriter, open_source
+from places import ROOT
 from tiny_networks import tiny
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
 INLINE = re.findall(r"`((?:python |fcnrt |make )[^`]*)`", README)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fcn_bench import machine
 from simulated.host import MakeHost
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 import fcnrt
-from conftest import Export
+from exports import Export
 from fcnrt.video import open_source
+from places import EXAMPLES
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 ON_CPU = ("file_to_file.py", "share_alarm.py", "torch_pipeline.py")
 ON_GPU = ("nvdec_to_nvenc.py", "pycuda_pipeline.py")  # in tests/gpu/test_real_examples.py
+DEMO = ("demo.py", "demo_training.py")  # each has a file of tests beside this one
 CLIP = "test:46x65@12.5*8"
 
 
@@ -49,7 +50,7 @@ def frames_of(path: Path) -> list[tuple[float, np.ndarray]]:
 
 
 def test_every_example_is_run_here_or_on_a_gpu() -> None:
-    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(ON_CPU + ON_GPU)
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(ON_CPU + ON_GPU + DEMO)
 
 
 def test_file_to_file(model: str, clip: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ Where torch, Triton and an engine are installed beside each other, in the reposi
 Where torch or Triton is missing, take what they make along from a machine that has them. tests/conftest.py imports
 torch and must stay out; the tests here need nothing of it:
 
-    python tests/gpu/prepare.py FOLDER --sm 90
+    PYTHONPATH=tests/helpers python tests/gpu/prepare.py FOLDER --sm 90
     FCNRT_GPU_MODELS=FOLDER python -m pytest --confcutdir=tests/gpu tests/gpu -rs
 
 Other packages than in constraints.txt may warn, which is an error by default; `-W default` lets them. Part of it:

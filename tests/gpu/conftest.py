@@ -1,6 +1,6 @@
 """The GPU, and what runs on it; whatever is missing skips the tests that need it, with the reason.
 
-A package of its own, so that this file is `gpu.conftest` and `from conftest import ...` still means tests/conftest.py.
+A package of its own, whose helpers import each other; tests/conftest.py, which needs torch, stays out of it.
 """
 
 from __future__ import annotations

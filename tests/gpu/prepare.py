@@ -1,17 +1,15 @@
 """Make what tests/gpu takes from torch and Triton, for a GPU host that lacks them: ONNX files and compiled kernels.
 
-python tests/gpu/prepare.py FOLDER --sm 90
+PYTHONPATH=tests/helpers python tests/gpu/prepare.py FOLDER --sm 90
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1]
 PRECISIONS = ("fp32", "fp16")
 MANY_CLASSES = "torchvision fcn 300 classes"
 
@@ -48,8 +46,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sm", type=int, nargs="+", required=True, help="compute capabilities of the GPUs, 90 for 9.0")
     options = parser.parse_args()
-    # before this file's own folder, whose conftest.py is another one
-    sys.path.insert(0, str(TESTS))
     from fcn_export.kernels.compiling import compile_kernels
     from tiny_networks import NAMES
 

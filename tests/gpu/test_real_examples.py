@@ -11,11 +11,11 @@ import pytest
 
 import fcnrt
 from fcnrt.video import VideoWriter, open_source
+from places import EXAMPLES
 
 from .engines import Engine
 
 pytestmark = pytest.mark.gpu
-EXAMPLES = Path(__file__).parents[2] / "examples"
 CLIP = "test:96x128@25*40"  # NVDEC takes nothing much smaller
 NAME = "d2l fcn32s"
 

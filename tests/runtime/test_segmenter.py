@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import fcnrt
-from conftest import Export, plain_session
+from exports import Export, plain_session
 from fcn_export.commands import to_onnx
 from fcn_export.graph.verify import textured_frames
 from fcnrt.backends import onnxruntime_cuda

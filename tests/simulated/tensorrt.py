@@ -29,6 +29,8 @@ from typing import Any
 import onnx
 import pytest
 
+from fcn_export.engines import sidecar as engine_sidecar
+
 from .machine import SimulatedCuda
 from .network import cut_at_scores
 from .tensorrt_api import Runtime, api_of
@@ -115,7 +117,7 @@ class SimulatedTensorRT:
         named = [dict(zip(("min", "opt", "max"), map(list, profile), strict=True)) for profile in profiles]
         wanted = {"onnx_sha256": "", "options": {}, "tool": "a test", **engine, "profiles": named, **(sidecar or {})}
         layers = {"network": {}, "engine": None}
-        sidecar.write_engine(path, plan.serialized(), facts, wanted, layers, list(kernels))
+        engine_sidecar.write_engine(path, plan.serialized(), facts, wanted, layers, list(kernels))
         return path
 
     def read_plan(self, data: bytes) -> Plan | None:

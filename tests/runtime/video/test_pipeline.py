@@ -11,12 +11,12 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from stand_ins import Segmenter, Sink, Source, failing_at
 
 from fcnrt.errors import FrameError, MediaError, UsageError
 from fcnrt.video.channels import Stage
 from fcnrt.video.frames import Frame, Labelled, StopRequested
 from fcnrt.video.pipeline import DEPTH, Pipeline
+from stand_ins import Segmenter, Sink, Source, failing_at
 
 PATIENCE_S = 20
 

@@ -15,15 +15,16 @@ import pytest
 import torch
 from torchvision.models.resnet import Bottleneck
 
-from conftest import plain_session
+from exports import plain_session
 from fcn_export.class_names import NAMED, class_names
 from fcn_export.commands import to_onnx
 from fcn_export.errors import ExportError
 from fcn_export.families.torchvision_fcn import TorchvisionFcn
 from fcn_export.graph import onnx_file, verify
+from places import ROOT
 from tiny_networks import many_classes, narrow_resnet, tiny, upstream_state
 
-SCRIPT = Path(__file__).parents[2] / "export/to_onnx.py"
+SCRIPT = ROOT / "export/to_onnx.py"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import fcnrt
-from conftest import Export
+from exports import Export
 from fcn_export.graph.verify import textured_frames
 from fcnrt.cli.jobs import FILM_SUFFIXES, plan_jobs
 from fcnrt.cli.main import main

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_spec import FACTS
 
 from fcnrt import ModelFileError, Tail
 from fcnrt.backends import read_spec
 from fcnrt.contract.sidecar import FORMAT, REBUILD, Profile, Sidecar, read_sidecar
+from model_facts import FACTS
 
 PLAN = b"a plan"
 SHA256 = "a27fa2bacd5796b82680016a6b8865a616a9e4f6b6a198d3776ddc07536e3158"

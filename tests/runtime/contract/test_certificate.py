@@ -15,7 +15,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from conftest import Export, plain_session
+from exports import Export, plain_session
 from fcn_bench.parity.certify import CertifyError, certify, revoke
 from fcnrt import ModelFileError, Segmenter, UsageError
 from fcnrt.backends import read_certificate, read_model, read_spec

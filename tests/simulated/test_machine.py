@@ -7,12 +7,12 @@ import subprocess
 import sys
 import textwrap
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 from cuda.bindings import driver as bindings
 
+from places import SIMULATED
 from simulated import MODES, SimulatedCuda, SimulatedDriver
 from simulated.memory import POISON, device_pointer
 from simulated.program import BLOCKING, Program
@@ -180,7 +180,7 @@ def test_the_host_cannot_follow_a_device_address():
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": str(Path(__file__).parent)},
+        env={"PYTHONPATH": str(SIMULATED)},
     )
     assert run.stdout.split() == ["before"] and run.returncode < 0, run
 

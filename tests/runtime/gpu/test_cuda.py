@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fcnrt.errors import BackendError, MissingDependency, UsageError
 from fcnrt.gpu import cuda
+from places import SIMULATED
 from simulated import MODES, Misuse, has_real_driver, simulations
 
 CUBIN, INCREASE = b"machine code", ("*fp32", "*fp32", "i32", "fp32")
@@ -494,7 +494,7 @@ with device.current():
 """
     run = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(SIMULATED)},
         capture_output=True,
         text=True,
         check=True,

@@ -17,7 +17,7 @@ from typing import Any
 import onnx
 import pytest
 
-from conftest import Export
+from exports import Export
 from fcn_export.commands import build_engine
 from fcn_export.engines import builder
 from fcn_export.engines.source import read_source

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Export
+from exports import Export
 from fake_tensorrt import GENERATIONS, fake_tensorrt
 from fcn_export.commands import build_engine
 from fcn_export.engines import builder, gpu_device

@@ -9,28 +9,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from conftest import Export
+from exports import Export
 from fcn_export.graph import onnx_file
 from fcnrt import ModelFileError, ModelSpec, Tail
 from fcnrt.backends import read_spec
 from fcnrt.contract.spec import FORMAT
-
-FACTS: dict[str, object] = {
-    "format": 1,
-    "family": "caffe",
-    "variant": "fcn8s",
-    "classes": ["road", "sky"],
-    "palette": "voc",
-    "color": "bgr",
-    "mean": [104.0, 116.7, 122.7],
-    "std": [1.0, 1.0, 1.0],
-    "scale": 1.0,
-    "precision": "fp32",
-    "tail": {"kind": "deconv", "stride": 8, "offset": 31},
-    "min_size": 1,
-    "checkpoint_sha256": "0" * 64,
-    "tool": "test",
-}
+from model_facts import FACTS
 
 
 def metadata(**changes: object) -> dict[str, str]:

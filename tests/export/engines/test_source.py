@@ -14,7 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from conftest import Export, plain_session
+from exports import Export, plain_session
 from fcn_export.commands import to_onnx
 from fcn_export.engines import source
 from fcn_export.engines.source import check_sizes, read_source, tensor_types

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import fcnrt
-from conftest import Export
+from exports import Export
 from fcn_export.commands import to_onnx
 from fcnrt.backends import gpu, onnxruntime_cuda
 from simulated import MODES

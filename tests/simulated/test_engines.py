@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from conftest import plain_session
+from exports import plain_session
 from fcn_export.graph.verify import textured_frames
 from fcnrt.gpu import cuda
 from simulated import MODES, simulations

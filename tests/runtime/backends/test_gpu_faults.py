@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 import fcnrt
-from conftest import Export
+from exports import Export
 from simulated.foreign import TorchLike
 from simulated.host import MakeHost, frames_of, labels_on_cpu
 from simulated.kernel_functions import kernel_records

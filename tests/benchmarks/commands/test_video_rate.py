@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Export
+from exports import Export
 from fcn_bench.commands import report, video_rate
 
 

@@ -9,14 +9,14 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
-from rtsp_server import Camera, camera
 
 import fcnrt
-from conftest import Export
+from exports import Export
 from fcnrt.cli.main import main
 from fcnrt.errors import MediaError
 from fcnrt.video import Frame, Pipeline, open_source
 from fcnrt.video.sources.generated import read_stamp
+from rtsp_server import Camera, camera
 
 KILLS = 20
 PATIENCE_S = 60

@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from conftest import Export, plain_session
+from exports import Export, plain_session
 from fcn_export.graph.verify import textured_frames
 from tiny_networks import CLASSES, NAMES, tiny
 

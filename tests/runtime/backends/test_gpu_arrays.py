@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fcnrt
-from conftest import Export
+from exports import Export
 from fcnrt.backends.onnxruntime_cuda import OrtCudaNetwork
 from fcnrt.backends.tensorrt import TrtNetwork
 from fcnrt.ops import reference
