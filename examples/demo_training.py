@@ -18,7 +18,7 @@ from fcn_bench.training.architectures import slim
 from fcn_bench.training.feeding import Batch, prefetched
 from fcn_bench.training.learning import Learner, TrainingNetwork, class_weights
 from fcn_export.families import Fcn, TorchvisionFcn
-from fcn_export.files import atomic_path
+from fcnrt.contract.files import atomic_path
 
 SIZE = (240, 320)
 BATCH = 3

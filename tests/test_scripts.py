@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import fcnrt
 from places import ROOT
 
 
@@ -34,6 +35,12 @@ def test_script_prints_its_help(script: Path, tmp_path: Path) -> None:
     done = run(script, "--help", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: ") and not done.stderr
+
+
+@pytest.mark.parametrize("script", scripts("export", "benchmarks"), ids=lambda path: path.name)
+def test_script_tells_the_version_of_all(script: Path, tmp_path: Path) -> None:
+    done = run(script, "--version", folder=tmp_path)
+    assert done.returncode == 0 and done.stdout == f"fcnrt {script.stem} {fcnrt.__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["segment", "info"])

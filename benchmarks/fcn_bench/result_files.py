@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fcn_export.files import atomic_path
+from fcnrt.contract.files import write_json
 
 
 def shown(words: Iterable[str]) -> list[str]:
@@ -24,8 +23,7 @@ def now() -> str:
 
 def write_result(result: Mapping[str, Any], output: Path) -> None:
     """Write a result as JSON; raises OSError."""
-    with atomic_path(output) as part:
-        part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(output, result)
 
 
 def _without_folder(word: str) -> str:

@@ -8,12 +8,23 @@
     ├── UsageError          a Segmenter was called from two threads at once, or after close()
     └── MediaError          a picture or video could not be read or written
 
-Every message is one line: what is wrong, what was expected, what came, what to do.
+Every message is one line: what is wrong, what was expected, what came, what to do. Names and texts that come from files
+may hold control characters and escape sequences: they are shown escaped.
 """
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+LONGEST = 300  # characters of a library's own words; some quote whole files
 
 
 class FcnrtError(Exception):
     """Base of all errors that fcnrt raises on purpose."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ModelFileError(FcnrtError, ValueError):
@@ -41,3 +52,25 @@ class MediaError(FcnrtError, OSError):
 
 
 NOT_FINITE = "scores are not finite; a half-precision file may overflow, export with --precision fp32"
+
+
+def one_line(text: object) -> str:
+    """A text, or an error's, as it may be printed: control characters escaped, files and their names may hold any."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that says something, shortened, or its type where none does."""
+    lines = filter(None, map(str.strip, str(error).splitlines()))
+    return one_line(next(lines, type(error).__name__)[:LONGEST])
+
+
+@contextlib.contextmanager
+def needs(package: str, extra: str = "video") -> Iterator[None]:
+    """Around the import of a package of an optional extra of fcnrt's: raises MissingDependency where it fails."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependency(
+            f"{package} is needed for this: pip install 'fcnrt[{extra}]' ({first_line(error)})"
+        ) from error

@@ -20,9 +20,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fcn_export.command_line import add_checkpoint_flags
-from fcn_export.errors import one_line
-from fcnrt import FcnrtError, Segmenter
+from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
+from fcnrt import Segmenter
 from fcnrt.backends import read_spec
 from fcnrt.backends.onnxruntime_cuda import why_not_cuda
 
@@ -52,16 +51,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     output = options.json or RESULTS / f"latency-{options.model.stem}.json"
-    try:
-        run(options, command_of(sys.argv[1:] if argv is None else argv), output)
-    except (FcnrtError, CannotRun, OSError, ValueError) as error:
-        print(f"latency: {one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\nlatency: interrupted; what was finished is in {output}", file=sys.stderr)
-        return 130
-    print(f"wrote {output}\nnext: python benchmarks/report.py")
-    return 0
+    return run_command(
+        "latency",
+        lambda: run(options, command_of(sys.argv[1:] if argv is None else argv), output),
+        refusals=(CannotRun, ValueError),
+        interruption=f"interrupted; what was finished is in {output}",
+    )
 
 
 def run(options: argparse.Namespace, command: list[str], output: Path) -> dict[str, Any]:
@@ -99,6 +94,7 @@ def _run(options: argparse.Namespace, setup: Setup, command: list[str], output: 
     result["ceilings"]["after"] = ceilings(setup.device, setup.threads)
     result["load_average"]["after"] = load_average()
     write_result(result, output)
+    print(f"wrote {output}\nnext: python benchmarks/report.py")
     return result
 
 
@@ -253,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="latency.py", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     add = parser.add_argument
     add("model", type=Path, help="exported .onnx file")
     add("--checkpoint", type=Path, help="what it was exported from: for the torch contenders and the textbook script")

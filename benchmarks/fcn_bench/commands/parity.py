@@ -9,7 +9,6 @@ The checkpoint's own network in torch, float32, is the reference; each model lab
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import re
 import sys
@@ -21,11 +20,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from fcn_export.command_line import add_checkpoint_flags, end_as_by_ctrl_c
-from fcn_export.errors import ExportError, one_line
-from fcn_export.files import atomic_path
+from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcnrt import FcnrtError
 from fcnrt.backends import gpu_index
+from fcnrt.contract.files import write_json
+from fcnrt.errors import one_line
 
 from ..arguments import amount, whole_number
 from ..data.datasets import KINDS, SCENES, DataError
@@ -56,15 +55,12 @@ def main(argv: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     options.command = [_name(word) for word in (sys.argv[1:] if argv is None else argv)]
-    end_as_by_ctrl_c()
-    try:
-        return 0 if compare(options) else 1
-    except (ParityError, DataError, ExportError, FcnrtError, OSError, MemoryError) as error:
-        print(f"parity: {one_line(error) or 'out of memory'}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nparity: interrupted; every file is whole, what was certified stays so", file=sys.stderr)
-        return 130
+    return run_command(
+        "parity",
+        lambda: compare(options),
+        refusals=(ParityError, DataError),
+        interruption="interrupted; every file is whole, what was certified stays so",
+    )
 
 
 def compare(options: argparse.Namespace) -> bool:
@@ -167,8 +163,7 @@ def _write(result: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
     for number, (row, facts) in enumerate(zip(rows, result["rows"], strict=True), start=1):
         facts["worst"] = row.draw(pictures, f"{number}")
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(_without_nan(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, _without_nan(result))
     print(f"wrote {path}, and pictures of the worst frames to {pictures}/")
 
 
@@ -216,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="parity.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     parser.add_argument("checkpoint", help="checkpoint file, or fcn_resnet50 / fcn_resnet101 for torchvision's weights")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=".onnx and .engine files made from it")
     _add_data_options(parser)

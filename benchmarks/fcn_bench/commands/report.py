@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcn_export.errors import one_line
-from fcn_export.files import atomic_path
+from fcn_export.command_line import add_version, run_command
+from fcnrt.contract.files import atomic_path
 
 from ..report.latency import contest_plots, curve_plots, latency_section, tail_section
 from ..report.markdown import contest_tables
@@ -94,18 +93,23 @@ class Source:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 where there is nothing to report, 2 for wrong arguments."""
     options = _parser().parse_args(argv)
-    try:
-        sources = read_sources(options.results or sorted(RESULTS.glob("*.json")))
-        _write(options.output, page(sources))
-        plots = write_plots(sources, options.plots) if options.plots else []
-    except (ReportError, OSError) as error:
-        print(f"report: {one_line(error)}", file=sys.stderr)
-        return 1
+    return run_command("report", lambda: report(options), refusals=(ReportError,))
+
+
+def report(options: argparse.Namespace) -> None:
+    """Draw the results as the parsed options say; prints what was made.
+
+    Raises:
+        ReportError: there is nothing to report.
+        OSError: a file cannot be read or written.
+    """
+    sources = read_sources(options.results or sorted(RESULTS.glob("*.json")))
+    _write(options.output, page(sources))
+    plots = write_plots(sources, options.plots) if options.plots else []
     megabytes = options.output.stat().st_size / 1e6
     print(f"{options.output}  {len(sources)} results, {megabytes:.1f} MB" + "".join(f"\n{path}" for path in plots))
     if options.markdown:
         print("\n" + "\n\n".join(drawn for source in sources for drawn in markdown(source)))
-    return 0
 
 
 def read_sources(paths: Sequence[Path]) -> list[Source]:
@@ -217,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     add = parser.add_argument
     add(
         "results",

@@ -11,12 +11,14 @@ depends, is printed with every row, and one row of pure noise shows the worst ca
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fcn_export.command_line import add_version
+from fcnrt.contract.files import write_json
 
 from ..machine import cache_nbytes, environment
 from ..speed.timing import Pace, ratios, take_turns, warm_up
@@ -64,13 +66,13 @@ def main() -> None:
         rows.append(measure(case, args.rounds, args.threads))
         print_row(rows[-1])
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"benchmark": "tail", "environment": env, "rows": rows}, indent=1) + "\n")
+        write_json(args.json, {"benchmark": "tail", "environment": env, "rows": rows})
         print(f"wrote {args.json}")
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="tail.py", description=__doc__.splitlines()[0])
+    add_version(parser)
     parser.add_argument("--rounds", type=int, default=30, help="timed rounds per row (default 30)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for ONNX Runtime and torch")
     parser.add_argument("--quick", action="store_true", help="480x640 at stride 8 only")

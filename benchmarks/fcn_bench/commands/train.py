@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import sys
 import textwrap
 from pathlib import Path
 
@@ -17,8 +16,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from fcn_export.class_names import NAMED
-from fcn_export.command_line import end_as_by_ctrl_c
-from fcn_export.errors import ExportError, one_line
+from fcn_export.command_line import add_version, run_command
 
 from ..arguments import amount, size, span, whole_number
 from ..data.datasets import KINDS, SCENES, DataError, DataSet, InMemory, open_data
@@ -39,18 +37,24 @@ def main(argv: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     options.output = options.output or Path("runs", options.arch)
-    end_as_by_ctrl_c()
-    try:
-        run = prepare(options)
-        run.go(lambda line: print(line, flush=True))
-        _report(run)
-    except (DataError, InitError, LearningError, RunError, ExportError, OSError) as error:
-        print(f"train: {one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\ntrain: stopped; the same command with --resume goes on from {options.output}", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(
+        "train",
+        lambda: train(options),
+        refusals=(DataError, InitError, LearningError, RunError),
+        interruption=f"stopped; the same command with --resume goes on from {options.output}",
+    )
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train as the parsed options say; prints a line per epoch and what was made.
+
+    Raises:
+        DataError, InitError, LearningError, RunError, ExportError: data, weights or options do not fit.
+        OSError: a file cannot be read or written.
+    """
+    training = prepare(options)
+    training.go(lambda line: print(line, flush=True))
+    _report(training)
 
 
 def prepare(options: argparse.Namespace) -> Run:
@@ -170,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"architectures:\n{names}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_version(parser)
     parser.add_argument("--arch", required=True, choices=ARCHITECTURES, metavar="NAME", help="see below")
     _add_data_options(parser)
     _add_learning_options(parser)

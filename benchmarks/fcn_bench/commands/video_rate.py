@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from fcnrt import FcnrtError, Segmenter
+from fcn_export.command_line import add_version, run_command
+from fcnrt import Segmenter
 from fcnrt.video import Drawing, OverlayVideo, Pipeline, VideoWriter, open_source
 
 from ..arguments import size, whole_number
@@ -102,24 +103,28 @@ class Clip:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print and write; 0, or 1 for an error."""
+    """Run the command line; the exit status is 0, 1 for an error (one line on stderr), 2 for wrong arguments."""
     options = _parser().parse_args(argv)
-    try:
-        rows = list(_rows(options))
-    except FcnrtError as error:
-        print(f"video_rate.py: {error}", file=sys.stderr)
-        return 1
+    command = ["benchmarks/video_rate.py", *shown(sys.argv[1:] if argv is None else argv)]
+    return run_command("video_rate", lambda: measure(options, command))
+
+
+def measure(options: argparse.Namespace, command: list[str]) -> None:
+    """Measure, print and write the result.
+
+    Raises:
+        FcnrtError: the model or a video cannot be used.
+        OSError: the result cannot be written.
+    """
     result = {
         "benchmark": "video-rate",
-        "command": ["benchmarks/video_rate.py", *shown(sys.argv[1:] if argv is None else argv)],
+        "command": command,
         "date": now(),
         "environment": {**environment(PACKAGES), "threads": options.threads or os.cpu_count()},
-        "rows": rows,
+        "rows": list(_rows(options)),
     }
-    options.json.parent.mkdir(parents=True, exist_ok=True)
     write_result(result, options.json)
     print(f"wrote {options.json}")
-    return 0
 
 
 def _rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -184,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="video_rate.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     add = parser.add_argument
     add("model", type=Path, help="exported .onnx file or engine")
     add("--sizes", type=size, nargs="+", default=[(480, 640)], metavar="HxW", help="of drawn clips (480x640)")

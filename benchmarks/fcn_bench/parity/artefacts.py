@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fcnrt import BackendError, ModelSpec, Segmenter
 from fcnrt.backends import read_model
 from fcnrt.contract.types import UInt8Array
+from fcnrt.errors import first_line
 from fcnrt.gpu.cuda import Gpu
 
 from ..machine import cpu_name
@@ -76,14 +77,14 @@ class PlainGraph:
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # they share no base class
-            raise BackendError(f"{path}: ONNX Runtime cannot load it: {_first_line(error)}") from error
+            raise BackendError(f"{path}: ONNX Runtime cannot load it: {first_line(error)}") from error
 
     def __call__(self, frame_hwc: UInt8Array) -> npt.NDArray[Any]:
         frames = np.ascontiguousarray(frame_hwc[None, ..., self._order])
         try:
             return np.asarray(self._session.run(["labels"], {"frames": frames})[0][0])
         except Exception as error:
-            raise BackendError(f"ONNX Runtime failed on {frames.shape}: {_first_line(error)}") from error
+            raise BackendError(f"ONNX Runtime failed on {frames.shape}: {first_line(error)}") from error
 
     def close(self) -> None:
         del self._session
@@ -113,7 +114,3 @@ def hardware_of(device: str) -> str:
     """What a device, "cpu" or "cuda:N", calls itself."""
     kind, _, index = device.partition(":")
     return cpu_name() or "unknown CPU" if kind == "cpu" else Gpu(int(index or 0)).name
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,11 +10,11 @@ from typing import Any
 import onnx
 
 import fcnrt
-from fcn_export.files import atomic_path
 from fcnrt import FcnrtError
 from fcnrt.backends import read_model
 from fcnrt.backends.onnx_model import PARITY
 from fcnrt.contract.certificate import Certificate
+from fcnrt.contract.files import atomic_path, write_json
 from fcnrt.contract.sidecar import read_facts, sidecar_path
 
 from .rows import Row
@@ -127,5 +127,4 @@ def _write_sidecar(engine: Path, record: Mapping[str, Any] | None) -> None:
     facts = {key: value for key, value in read_facts(engine).items() if key != "parity"}
     if record is not None:
         facts["parity"] = dict(record)
-    with atomic_path(sidecar_path(engine).resolve()) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    write_json(sidecar_path(engine).resolve(), facts)

@@ -12,6 +12,7 @@ import torch
 from fcn_export.checkpoints.reading import TORCHVISION_NAMES, Checkpoint, fetch_torchvision, load_checkpoint
 from fcn_export.checkpoints.recognition import build, choose_contract, recognise
 from fcn_export.errors import ExportError
+from fcnrt.errors import first_line
 from fcnrt.ops.reference import label_dtype
 
 from .artefacts import hardware_of
@@ -82,8 +83,7 @@ class TorchReference:
         try:
             return self._preference(torch.from_numpy(np.ascontiguousarray(frame_hwc))[None])
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise ExportError(f"torch cannot run {self.name} at {height}x{width} ({reason})") from error
+            raise ExportError(f"torch cannot run {self.name} at {height}x{width} ({first_line(error)})") from error
 
     @torch.inference_mode()
     def _preference(self, frames: torch.Tensor) -> Preference:

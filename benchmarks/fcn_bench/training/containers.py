@@ -19,7 +19,7 @@ from fcn_export.families.caffe import CaffeFcn
 from fcn_export.families.torchvision_fcn import TorchvisionFcn
 from fcn_export.families.tramac import ALIASES, TramacVggFcn
 from fcn_export.families.zijundeng import SLICES, ZijundengFcn
-from fcn_export.files import atomic_path
+from fcnrt.contract.files import atomic_path
 
 from .architectures import FACTS
 from .learning import Learner, TrainingNetwork

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from fcn_export.files import atomic_path
+from fcnrt.contract.files import atomic_path
 
 Row = dict[str, float]
 

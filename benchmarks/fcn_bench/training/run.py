@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from fcn_export.files import atomic_path
+from fcnrt.contract.files import atomic_path
 
 from ..data.datasets import DataError, DataSet
 from ..metrics import ConfusionMatrix

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fcnrt.errors import first_line
+
 from ..errors import ExportError
 from .pickles import load_module_pickle
 
@@ -110,7 +112,7 @@ def _read(path: Path, trust_pickle: bool) -> tuple[Any, str]:
             raise ExportError(f"{path}: not a checkpoint that torch can read, or a damaged one") from error
         return _read_pickle(path, trust_pickle, str(error))
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, struct.error and more on damaged files
-        raise ExportError(f"{path}: truncated or not a checkpoint ({_first_line(error)})") from error
+        raise ExportError(f"{path}: truncated or not a checkpoint ({first_line(error)})") from error
 
 
 def _check_archive(path: Path) -> None:
@@ -121,7 +123,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, zlib.error) as error:
-        raise ExportError(f"{path}: truncated or not a checkpoint ({_first_line(error)})") from error
+        raise ExportError(f"{path}: truncated or not a checkpoint ({first_line(error)})") from error
     if damaged:
         raise ExportError(f"{path}: damaged, {damaged} fails its checksum; copy or download it again")
 
@@ -133,7 +135,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ExportError(f"{path}: damaged or not a safetensors file ({_first_line(error)})") from error
+        raise ExportError(f"{path}: damaged or not a safetensors file ({first_line(error)})") from error
 
 
 def _read_pickle(path: Path, trust_pickle: bool, reason: str) -> tuple[dict[str, Tensor], str]:
@@ -149,7 +151,7 @@ def _read_pickle(path: Path, trust_pickle: bool, reason: str) -> tuple[dict[str,
     except ExportError as error:
         raise ExportError(f"{path}: {error}") from None
     except Exception as error:  # a hostile or damaged pickle may fail in any way
-        raise ExportError(f"{path}: damaged pickle ({_first_line(error)})") from error
+        raise ExportError(f"{path}: damaged pickle ({first_line(error)})") from error
 
 
 def _unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
@@ -204,7 +206,3 @@ def _sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0][:200] or type(error).__name__

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from fcnrt.errors import first_line
+
 from ..errors import ExportError
 from ..families import FAMILIES, Fcn, InputContract, State
 from .reading import Checkpoint
@@ -140,9 +142,9 @@ def _check_fit(checkpoint: Checkpoint, net: Fcn) -> None:
     try:
         net(torch.zeros(1, 3, 64, 64, device="meta"))
     except (RuntimeError, ValueError, IndexError) as error:
-        text = str(error).splitlines()[0]
         raise ExportError(
-            f"{checkpoint.path}: looks like {net.family} {net.variant}, but its layers do not fit each other ({text})"
+            f"{checkpoint.path}: looks like {net.family} {net.variant}, but its layers do not fit each other "
+            f"({first_line(error)})"
         ) from error
 
 

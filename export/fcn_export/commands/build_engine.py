@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..command_line import end_as_by_ctrl_c
+from fcnrt.errors import one_line
+
+from ..command_line import add_version, run_command, tool
 from ..engines.shape_profiles import BOUNDS, chosen_profiles, parse_profile, parse_shape, shape_text
-from ..errors import ExportError, one_line
+from ..errors import ExportError
 
 if TYPE_CHECKING:  # onnx and TensorRT are imported where they are used: --help is instant
     from ..engines.builder import Built
@@ -23,7 +25,7 @@ if TYPE_CHECKING:  # onnx and TensorRT are imported where they are used: --help 
     from ..engines.source import EngineSource
     from ..engines.trt_flavours import BuildOptions, Flavour
 
-TOOL = "fcnrt build_engine 0.1.0"
+TOOL = tool("build_engine")
 MAX_WORKSPACE_MIB = 2**20
 HARDWARE_COMPATIBLE_FROM = 80  # TensorRT's AMPERE_PLUS
 
@@ -31,20 +33,7 @@ HARDWARE_COMPATIBLE_FROM = 80  # TensorRT's AMPERE_PLUS
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
     options = _parser().parse_args(argv)
-    end_as_by_ctrl_c()
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
-    try:
-        build_engine(options)
-    except (ExportError, OSError, MemoryError) as error:
-        print(f"build_engine: {one_line(error) or 'out of memory'}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        print(f"build_engine: needs {error.name}, which is not installed; pip install {error.name}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("build_engine: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return run_command("build_engine", lambda: build_engine(options))
 
 
 def build_engine(options: argparse.Namespace) -> Path:
@@ -229,6 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="build_engine.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     parser.add_argument("model", type=Path, help="ONNX file that export/to_onnx.py wrote")
     parser.add_argument("-o", "--output", type=Path, metavar="NAME.engine", help="default: beside the ONNX file")
     parser.add_argument("--flavour", choices=("tensorrt", "tensorrt-rtx"), help="default: the one that is installed")

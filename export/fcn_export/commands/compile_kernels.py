@@ -9,36 +9,41 @@ Needs Triton, but neither a GPU nor torch.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ExportError, one_line
-from ..files import atomic_path
+from fcnrt.contract.files import write_json
+
+from ..command_line import add_version, run_command
 from ..kernels.compiling import CAPABILITIES, compile_kernels
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
     options = _parser().parse_args(argv)
-    try:
-        for sm in options.sm:
-            path = options.output / f"sm_{sm}.json"
-            records = compile_kernels([sm])
-            with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-            print(f"{path}  {len(records)} kernels, {path.stat().st_size / 1e3:.0f} kB")
-    except (ExportError, OSError) as error:
-        print(f"compile_kernels: {one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("compile_kernels: interrupted; finished files stay", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(
+        "compile_kernels",
+        lambda: write_packs(options.output, options.sm),
+        interruption="interrupted; finished files stay",
+    )
+
+
+def write_packs(folder: Path, sms: Sequence[int]) -> None:
+    """Compile the kernels for each compute capability into a file of its own.
+
+    Raises:
+        ExportError: Triton is missing or cannot compile them.
+        OSError: the folder cannot be written.
+    """
+    for sm in sms:
+        path, records = folder / f"sm_{sm}.json", compile_kernels([sm])
+        write_json(path, records)
+        print(f"{path}  {len(records)} kernels, {path.stat().st_size / 1e3:.0f} kB")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="compile_kernels.py", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    add_version(parser)
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FOLDER", help="write sm_NN.json files into this folder"
     )

@@ -7,12 +7,11 @@ python export/to_onnx.py fcn_resnet50 --precision fp16 -o fcn_resnet50-fp16.onnx
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..command_line import add_checkpoint_flags, end_as_by_ctrl_c
-from ..errors import ExportError, one_line
+from ..command_line import add_checkpoint_flags, add_version, run_command, tool
+from ..errors import ExportError
 
 if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is instant
     from onnx import ModelProto
@@ -21,7 +20,7 @@ if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is 
     from ..families import Fcn, InputContract
     from ..graph.verify import Agreement, Case
 
-TOOL = "fcnrt to_onnx 0.1.0"
+TOOL = tool("to_onnx")
 SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin", ".safetensors")
 MAX_SIZE = 65535  # of a fixed dimension
 DIMENSIONS = ("batch", "height", "width")
@@ -30,20 +29,7 @@ DIMENSIONS = ("batch", "height", "width")
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
     options = _parser().parse_args(argv)
-    end_as_by_ctrl_c()
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
-    try:
-        export(options)
-    except ExportError as error:
-        print(f"to_onnx: {one_line(error)}", file=sys.stderr)
-        return 1
-    except (OSError, MemoryError) as error:
-        print(f"to_onnx: {one_line(error) or 'out of memory'}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("to_onnx: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return run_command("to_onnx", lambda: export(options))
 
 
 def export(options: argparse.Namespace) -> Path:
@@ -112,7 +98,8 @@ def _deployed(
 
 
 def _write_verified(model: ModelProto, output: Path, cases: list[Case], precision: str) -> Agreement:
-    from ..files import atomic_path
+    from fcnrt.contract.files import atomic_path
+
     from ..graph.onnx_file import write_model
     from ..graph.verify import compare
 
@@ -183,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="to_onnx.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     parser.add_argument("checkpoint", help="checkpoint file, or fcn_resnet50 / fcn_resnet101 for torchvision's weights")
     parser.add_argument("-o", "--output", type=Path, help="ONNX file to write (default: beside the checkpoint)")
     parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="type of the network's body")

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ExportError, one_line
-from ..files import atomic_path
+from fcnrt.contract.files import atomic_path
+from fcnrt.errors import one_line
+
+from ..errors import ExportError
 from .gpu_device import Gpu, make_current
 from .layer_census import Census, check_engine, check_network, engine_census, network_census
 from .progress import cancellable, monitor_of, progress_bar

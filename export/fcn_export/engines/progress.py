@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from fcnrt.contract.interrupts import INTERRUPTS, interrupts_handled_by
 
 
 @contextlib.contextmanager
@@ -35,20 +35,17 @@ def cancellable(cleanly: bool) -> Iterator[Callable[[], bool]]:
 
     def cancelled() -> bool:
         with contextlib.suppress(BlockingIOError):
-            if set(os.read(reader, 64)) & set(_SIGNALS):
+            if set(os.read(reader, 64)) & set(INTERRUPTS):
                 came.set()
         return came.is_set()
 
     handler = (lambda number, frame: None) if cleanly else signal.SIG_DFL
-    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # of a background job
-    before = {number: signal.signal(number, handler) for number in heard}
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
-        yield cancelled
+        with interrupts_handled_by(handler):
+            yield cancelled
     finally:
         signal.set_wakeup_fd(wakeup)
-        for number, old in before.items():
-            signal.signal(number, old)
         interrupted = cancelled()
         os.close(reader)
         os.close(writer)

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_path
+from fcnrt.contract.files import atomic_path, json_text
+
 from .layer_census import Census
 from .source import EngineSource
 from .trt_flavours import BuildOptions, Flavour
@@ -86,7 +87,7 @@ def write_engine(
     record = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": data.nbytes, **wanted, "layers": layers}
     sidecar = {"format": FORMAT, "model": facts, "engine": record, "kernels": kernels}
     with atomic_path(sidecar_of(engine)) as described, atomic_path(engine) as temporary:
-        described.write_text(json.dumps(sidecar, indent=1) + "\n", encoding="utf-8")
+        described.write_text(json_text(sidecar), encoding="utf-8")
         temporary.write_bytes(data)
     return sidecar
 

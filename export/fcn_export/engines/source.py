@@ -15,7 +15,9 @@ import onnx
 from google.protobuf.message import DecodeError  # onnx brings it
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
-from ..errors import ExportError, one_line
+from fcnrt.errors import first_line
+
+from ..errors import ExportError
 from .shape_profiles import Fixed, Shape
 
 FORMAT = 1  # the newest `fcn.*` metadata that is understood here
@@ -159,8 +161,9 @@ def _parsed(data: bytes, path: Path) -> ModelProto:
     try:
         onnx.checker.check_model(data, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
-        cause = one_line(str(error).strip().splitlines()[0] if str(error).strip() else "no reason given")
-        raise ExportError(f"{path}: does not pass onnx.checker ({cause}); copy it again, or {_AGAIN}") from error
+        raise ExportError(
+            f"{path}: does not pass onnx.checker ({first_line(error)}); copy it again, or {_AGAIN}"
+        ) from error
     return model
 
 
@@ -239,7 +242,7 @@ def _check_contract(model: ModelProto, facts: dict[str, Any], path: Path) -> Non
         got = "; ".join(" ".join(_text(value) for value in values) for values in (graph.input, graph.output, inner))
         raise ExportError(
             f"{path}: expected input frames uint8 (N, H, W, 3), output labels (N, H, W), each behind one Cast, and "
-            f"inner tensor scores float (N, {classes}, h, w), got {one_line(got)}; another tool changed it, {_AGAIN}"
+            f"inner tensor scores float (N, {classes}, h, w), got {got}; another tool changed it, {_AGAIN}"
         )
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from fcnrt.errors import first_line
+
 from ..errors import ExportError
 from .gpu_device import Gpu
 from .shape_profiles import Profile
@@ -94,7 +96,7 @@ def load_flavour(name: str | None) -> Flavour:
         try:
             module = importlib.import_module(MODULES[candidate])
         except ImportError as error:
-            missing.append(f"{candidate}: {str(error).splitlines()[0]}")
+            missing.append(f"{candidate}: {first_line(error)}")
         else:
             return _checked_version(candidate, module)
     wanted = name or "tensorrt or tensorrt-rtx"

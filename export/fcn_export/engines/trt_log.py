@@ -7,7 +7,7 @@ import re
 import sys
 from typing import Any
 
-from ..errors import one_line
+from fcnrt.errors import one_line
 
 _MARKS = {"INTERNAL_ERROR": "F", "ERROR": "E", "WARNING": "W", "INFO": "I", "VERBOSE": "V"}
 _FAILURES = ("INTERNAL_ERROR", "ERROR")

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fcnrt.errors import first_line
+
 from ..errors import ExportError
 from ..families import Fcn, InputContract
 from .deploy import DeployedFcn
@@ -62,9 +64,8 @@ def reference_cases(net: Fcn, contract: InputContract, color: str, fixed: Mappin
         try:
             cases.append(_reference_case(net, contract, color, (batch, height, width), seed=index))
         except RuntimeError as error:  # a fixed size may be beyond memory
-            text = str(error).splitlines()[0]
             raise ExportError(
-                f"torch cannot run this network at {height}x{width} ({text}); fix a smaller size"
+                f"torch cannot run this network at {height}x{width} ({first_line(error)}); fix a smaller size"
             ) from error
     return cases
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ..errors import BackendError
+from ..errors import BackendError, first_line
 from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
 from ..ops.resizing import resized
 from .base import Backend, Confidence, Frames, Labels, Options, Scores, Shape
@@ -131,4 +131,4 @@ def engine_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise BackendError(f"ONNX Runtime: {doing}: {str(error).strip().splitlines()[0]}") from error
+        raise BackendError(f"ONNX Runtime: {doing}: {first_line(error)}") from error

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
 from ..contract.sidecar import REBUILD, Sidecar, read_sidecar
-from ..errors import BackendError, FrameError, MissingDependency, ModelFileError
+from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line
 from ..gpu.cuda import Gpu, Graph, Memory, Stream
 from ..gpu.kernels import SCORE_DTYPES, Kernels
 from ..gpu.staging import Room
@@ -255,7 +255,7 @@ def _tensorrt(sidecar: Sidecar) -> Any:
     except (ImportError, OSError) as error:
         raise MissingDependency(
             f"{sidecar.path}: needs {sidecar.flavour} {sidecar.version}: "
-            f"pip install {sidecar.flavour}=={sidecar.version} ({str(error).splitlines()[0]})"
+            f"pip install {sidecar.flavour}=={sidecar.version} ({first_line(error)})"
         ) from error
 
 

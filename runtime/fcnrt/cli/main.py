@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import FcnrtError
+from ..contract.interrupts import INTERRUPTED, heeded_interrupts
+from ..errors import FcnrtError, one_line
 from . import info, segment
-from .terminal import INTERRUPTED, INTERRUPTION, heard, one_line
+from .terminal import INTERRUPTION
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,7 +59,7 @@ class _Interrupts:
         self.count = 0
 
     def __enter__(self) -> _Interrupts:
-        self._before = {number: signal.signal(number, self._count) for number in heard()}
+        self._before = {number: signal.signal(number, self._count) for number in heeded_interrupts()}
         return self
 
     def __exit__(self, *error: object) -> None:

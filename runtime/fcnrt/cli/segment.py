@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import FrameError, MediaError, MissingDependency
+from ..errors import FrameError, MediaError, needs, one_line
 from ..pictures.images import read_image, write_image, write_labels
 from ..segmenter import Segmenter
 from ..video import (
@@ -28,7 +28,7 @@ from ..video import (
 from ..video.sources.addresses import is_stream, public
 from .argument_types import count, points, positive, seconds, share, size
 from .jobs import STDOUT, Job, check_targets, is_folder, plan_jobs
-from .terminal import interrupts_end_at_once, one_line
+from .terminal import interrupts_end_at_once
 
 T = TypeVar("T")
 
@@ -104,10 +104,8 @@ def segment(options: argparse.Namespace) -> int:
 
 def progress(items: Iterable[T], unit: str, total: int | None = None, hide: bool = False) -> Iterable[T]:
     """A progress bar on a terminal, nothing elsewhere."""
-    try:
+    with needs("tqdm"):
         from tqdm import tqdm
-    except ImportError as error:
-        raise MissingDependency("the command line needs tqdm: pip install 'fcnrt[video]'") from error
     return tqdm(items, unit=unit, total=total, disable=hide or None, leave=False)  # type: ignore[no-any-return]
 
 

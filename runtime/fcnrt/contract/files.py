@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from ..errors import MediaError, MissingDependency
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the place of `path` when the block ends without error.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = part_name(path)
+    try:
+        yield part
+        put_in_place(part, path)
+    finally:
+        discard(part)
 
 
-def check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
-    """Raise MediaError unless the name ends in one of `suffixes`, in letters of either case."""
-    if path.suffix.lower() not in suffixes:
-        raise MediaError(f"{path}: expected a name that ends in {' '.join(suffixes)}")
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as people read JSON, whole or not at all; raises OSError."""
+    with atomic_path(path) as part:
+        part.write_text(json_text(value), encoding="utf-8")
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON of a line each, with a line end at its end."""
+    return json.dumps(value, indent=1) + "\n"
 
 
 def part_name(path: Path) -> Path:
@@ -33,18 +54,3 @@ def discard(part: Path) -> None:
     """Remove what is left of an unfinished file, if anything is."""
     with contextlib.suppress(OSError):
         part.unlink()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-@contextlib.contextmanager
-def needs(package: str) -> Iterator[None]:
-    """Around an import: say what to install where it fails."""
-    try:
-        yield
-    except ImportError as error:
-        message = f"{package} is needed for this: pip install 'fcnrt[video]' ({first_line(error)})"
-        raise MissingDependency(message) from error

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.files import check_suffix, discard, first_line, needs, part_name, put_in_place
+from ..contract.files import discard, part_name, put_in_place
 from ..contract.types import UInt8Array
-from ..errors import FrameError, MediaError
-from .inputs import IMAGE_SUFFIXES
+from ..errors import FrameError, MediaError, first_line, needs
+from .inputs import IMAGE_SUFFIXES, check_suffix
 from .palette import check_palette
 from .quiet import quiet_stderr
 

@@ -6,7 +6,6 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..contract.files import check_suffix
 from ..errors import MediaError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
@@ -37,6 +36,12 @@ def find_inputs(patterns: Sequence[str | Path]) -> list[Path]:
 def is_video(path: str | Path) -> bool:
     """Tell by its extension whether `path` is a video."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise MediaError unless the name ends in one of `suffixes`, in letters of either case."""
+    if path.suffix.lower() not in suffixes:
+        raise MediaError(f"{path}: expected a name that ends in {' '.join(suffixes)}")
 
 
 def _matches(pattern: str | Path) -> list[Path]:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from fcnrt.contract.types import Array
+from fcnrt.errors import first_line
 
 from .base import CannotRun, Contender, Frames, Setup
 
@@ -88,8 +89,7 @@ def refuse(error: Exception) -> NoReturn:
         raise error
     if isinstance(error, ModuleNotFoundError) and error.name:
         raise CannotRun(f"{error.name.partition('.')[0]} is not installed") from error
-    text = (str(error).strip().splitlines() or [""])[0][:200]
-    raise CannotRun(f"{type(error).__name__}: {text}") from error
+    raise CannotRun(f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def reference(setup: Setup) -> tuple[Callable[[Frames], Array], str]:

@@ -8,8 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...contract.files import first_line
-from ...errors import MediaError
+from ...errors import MediaError, first_line
 
 
 class Container(NamedTuple):

@@ -9,10 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...contract.files import check_suffix, discard, first_line, part_name, put_in_place
+from ...contract.files import discard, part_name, put_in_place
 from ...contract.types import UInt8Array
-from ...errors import MediaError
+from ...errors import MediaError, first_line
 from ...pictures.images import check_frame
+from ...pictures.inputs import check_suffix
 from ..sources.av_container import pyav
 from .av_audio import AudioCopy
 from .av_encoders import CONTAINERS, ENCODERS, EXACT_ENCODERS, add_video, create_container, find_encoder

@@ -11,9 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ...contract.files import first_line
 from ...contract.types import Array, UInt8Array
-from ...errors import MediaError
+from ...errors import MediaError, first_line
 from ...pictures.drawing import Drawing
 from ...pictures.images import write_labels
 from ...pictures.palette import check_palette

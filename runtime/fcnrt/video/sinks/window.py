@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...contract.files import first_line, needs
 from ...contract.types import UInt8Array
-from ...errors import MediaError
+from ...errors import MediaError, first_line, needs
 from ...pictures.drawing import Drawing
 from ...pictures.quiet import quiet_stderr
 from ..frames import Labelled, Sink, StopRequested

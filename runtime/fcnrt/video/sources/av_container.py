@@ -8,8 +8,7 @@ from time import monotonic
 from types import ModuleType
 from typing import Any
 
-from ...contract.files import first_line, needs
-from ...errors import MediaError, MissingDependency
+from ...errors import MediaError, MissingDependency, first_line, needs
 from .addresses import ALWAYS_LIVE, camera, check_camera, check_file, public, scheme
 
 # Containers of pictures and sound alone. Playlists, scripts and subtitles, whatever their files are called, could name

@@ -10,8 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ...contract.files import first_line
-from ...errors import MediaError
+from ...errors import MediaError, first_line
 from ..frames import Frame
 from .addresses import ALWAYS_LIVE, camera, is_stream, public, scheme
 from .av_claims import Claim

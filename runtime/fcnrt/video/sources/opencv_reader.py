@@ -13,9 +13,8 @@ from time import monotonic
 from types import ModuleType
 from typing import Any, Literal
 
-from ...contract.files import needs
 from ...contract.types import UInt8Array
-from ...errors import MediaError
+from ...errors import MediaError, needs
 from ..frames import Frame
 from .addresses import ALWAYS_LIVE, camera, check_file, public, scheme
 from .av_container import FILE_FORMATS
