@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import fcnrt
 from places import ROOT
+from processes import run
 
 
 def scripts(*folders: str) -> list[Path]:
@@ -20,13 +18,6 @@ def scripts(*folders: str) -> list[Path]:
         for folder in folders
         for path in (ROOT / folder).glob("*.py")
         if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
-    )
-
-
-def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
 
 
