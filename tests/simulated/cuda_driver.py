@@ -58,6 +58,10 @@ class SimulatedDriver(MemoryCalls, StreamCalls, GraphCalls, KernelCalls, DriverB
         return _NAME[: length - 1].ljust(length, b"\0")
 
     @driver_call(1, context=False, survives=True)
+    def cuDeviceTotalMem(self, device: Any) -> int:
+        return self.machine.capacity
+
+    @driver_call(1, context=False, survives=True)
     def cuDeviceGetAttribute(self, attribute: Any, device: Any) -> int:
         kind = self.real.CUdevice_attribute
         known = {
@@ -81,10 +85,11 @@ class SimulatedDriver(MemoryCalls, StreamCalls, GraphCalls, KernelCalls, DriverB
 
     @driver_call(context=False, survives=True)
     def cuCtxPushCurrent(self, context: Any) -> None:
-        device = number(context) - PRIMARY
-        if not 0 <= device < self.machine.devices or not self.machine.retained[device]:
-            raise Refused("INVALID_CONTEXT")
-        self.machine.contexts.append(device)
+        self.machine.contexts.append(self._device_of(context))
+
+    @driver_call(context=False, survives=True)
+    def cuCtxSetCurrent(self, context: Any) -> None:
+        self.machine.contexts[-1:] = [self._device_of(context)]
 
     @driver_call(1, context=False, survives=True)
     def cuCtxPopCurrent(self) -> Any:
@@ -97,6 +102,12 @@ class SimulatedDriver(MemoryCalls, StreamCalls, GraphCalls, KernelCalls, DriverB
     def cuCtxGetCurrent(self) -> Any:
         device = self.machine.contexts[-1] if self.machine.contexts else None
         return self.real.CUcontext(0 if device is None else PRIMARY + device)
+
+    def _device_of(self, context: Any) -> int:
+        device = number(context) - PRIMARY
+        if not 0 <= device < self.machine.devices or not self.machine.retained[device]:
+            raise Refused("INVALID_CONTEXT")
+        return device
 
     @driver_call(unsafe=True)
     def cuCtxSynchronize(self) -> None:
@@ -137,7 +148,7 @@ def has_real_driver() -> bool:
 def simulated_cuda(
     monkeypatch: pytest.MonkeyPatch, mode: str = "lazy", sm: int = 89, *, typed: bool = False, **options: Any
 ) -> Iterator[SimulatedCuda]:
-    """Put a simulated driver under `fcnrt.gpu.cuda`.
+    """Put a simulated driver where `cuda.bindings` is asked for one.
 
     At the end, work that cannot be done, a misuse that nobody saw, and whatever was not given back fail the test; what
     the block still holds counts as well, so a test that keeps arrays or Segmenters is better off with `simulations`.
@@ -148,12 +159,12 @@ def simulated_cuda(
         typed: whether the real bindings check the arguments' types, where there is no real driver.
         options: further arguments of SimulatedCuda.
     """
-    from fcnrt.gpu import cuda
+    import cuda.bindings
 
     machine = SimulatedCuda(mode, sm, **options)
     kind = TypedDriver if typed and not has_real_driver() else SimulatedDriver
     machine.driver = driver = kind(machine)
-    monkeypatch.setattr(cuda, "_driver", lambda: driver)
+    monkeypatch.setattr(cuda.bindings, "driver", driver)
     yield machine
     machine.check()
 

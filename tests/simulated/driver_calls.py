@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -70,10 +71,8 @@ class DriverBase:
     """The bindings' module: functions are simulated, enumerations, handle types and constants are the real ones."""
 
     def __init__(self, machine: SimulatedCuda):
-        from cuda.bindings import driver
-
         self.machine = machine
-        self.real = driver
+        self.real = importlib.import_module("cuda.bindings.driver")  # also while a simulation stands in its package
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("cu"):

@@ -146,6 +146,11 @@ class SimulatedCuda:
         contexts = [f"context of device {device}" for device, count in enumerate(self.retained) if count]
         return memory + lent + contexts
 
+    def end_process(self) -> None:
+        """What ends with a process and is not given back before."""
+        self.retained = [0] * self.devices
+        self.contexts.clear()
+
     def allocate(self, nbytes: int, kind: str, device: int, owner: str) -> Allocation:
         """Memory within the capacity; out of it, the driver's status."""
         with self.lock:

@@ -1,25 +1,32 @@
-"""A simulated TensorRT: the runtime half of its Python API, on simulated streams, computed by ONNX Runtime on the CPU.
+"""A simulated TensorRT: its Python API, built with and run on simulated streams, computed by ONNX Runtime on the CPU.
 
     trt = simulated_tensorrt(monkeypatch, gpu, "10.16.1.11")  # or flavour="tensorrt-rtx"
     trt.write_engine(path, onnx_file, profiles=[((1, 64, 64), (1, 96, 128), (2, 160, 192))])
 
-A plan is a header and the ONNX file, cut at `scores`. As TensorRT does, functions return False or None for misuse and
-log the reason; the log's words are not TensorRT's. An enqueued execution takes addresses and shapes as they are then,
-writes the context's activation memory and state, and so races with whatever else uses that memory. A captured one is
-good as long as its context lives and is not given another shape.
+A plan is a header and the ONNX file, cut at `scores`. The builder makes one of what is asked of it; that stands in
+`trt.record`, beside the answers that a test wants. `write_engine` makes one without a build, with any facts. As
+TensorRT does, functions return False or None for misuse and log the reason; the log's words are not TensorRT's. An
+enqueued execution takes addresses and shapes as they are then, writes the context's activation memory and state, and
+so races with whatever else uses that memory. A captured one is good as long as its context lives and is not given
+another shape.
 
 Differences of generation, by the attributes of the bindings of 8.6.1, 10.16.1, 11.4.0 and RTX 1.7.1: 8.6 has
 create_execution_context_without_device_memory, device_memory_size and the attribute device_memory; 10 adds allocation
 strategies, device_memory_size_v2 and set_device_memory; 11 and RTX drop the first two; RTX alone tells whether a
 context can be captured. Before 10, contexts share a profile only if the plan was built for that.
 
-Not proved: TensorRT's numerics, its need of memory, its real conditions for capture, and what else makes it refuse.
+The builder's half is of 8.6, 10 and 11: RTX builds without a GPU, so tests build with the real one. Names are in
+tensorrt_names.py; another one, read or set, raises AttributeError, as it does there.
+
+Not proved: which networks and options TensorRT accepts, its numerics, its need of memory, its real conditions for
+capture, and what else makes it refuse.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,12 +40,16 @@ from fcn_export.engines import sidecar as engine_sidecar
 
 from .machine import SimulatedCuda
 from .network import cut_at_scores
-from .tensorrt_api import Runtime, api_of
+from .tensorrt_builder import Builder, IBuilderConfig, IProgressMonitor, Record
+from .tensorrt_names import Dims, Generation, ILogger, Logger, config_names, enumerations
+from .tensorrt_parser import OnnxParser, layer_class
+from .tensorrt_runtime import Runtime, context_class, engine_class
 
 Shape = tuple[int, int, int]  # (batch, height, width)
 Profile = tuple[Shape, Shape, Shape]  # smallest, optimal, largest
 
 _MAGIC = b"simulated plan\n"
+_OF_THE_PLAN_ALONE = ("model", "profile_sharing", "activation_nbytes", "inspected")
 _MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
@@ -57,6 +68,7 @@ class Plan:
     profile_sharing: bool
     activation_nbytes: int
     model: bytes
+    inspected: str = json.dumps({"Layers": []})  # what the inspector says of the engine
 
     def serialized(self) -> bytes:
         facts = asdict(self)
@@ -69,18 +81,53 @@ class SimulatedTensorRT:
 
     Attributes:
         module: what `import tensorrt` gives.
+        api: the module's classes by name.
+        record: what was asked of the builder, and how it is to answer.
         capturable: whether an execution can be captured at all.
     """
 
     def __init__(self, gpu: SimulatedCuda, version: str, flavour: str):
         self.gpu, self.version, self.flavour = gpu, version, flavour
-        self.capturable = True
-        self.log: Callable[[], Any] = lambda: None
+        self.generation: Generation = "rtx" if flavour == "tensorrt-rtx" else int(version.split(".")[0])
+        self.capturable, self.record = True, Record()
+        self._log: Callable[[], Any] = lambda: None
         self._refusals: dict[str, list[int]] = {}
-        self.api = api_of("rtx" if flavour == "tensorrt-rtx" else int(version.split(".")[0]))
-        self.api["Runtime"] = type("Runtime", (Runtime,), {"_trt": self})
+        self.api = self._runtime_api() | ({} if self.generation == "rtx" else self._builder_api())
         self.module = ModuleType(_MODULES[flavour])
         vars(self.module).update(self.api, __version__=version)
+
+    def _runtime_api(self) -> dict[str, Any]:
+        common = {kind.__name__: kind for kind in (ILogger, Logger, Dims)}
+        engine, context = engine_class(self.generation), context_class(self.generation)
+        return {
+            **common,
+            **enumerations(self.generation),
+            "Runtime": self._bound(Runtime),
+            "ICudaEngine": engine,
+            "IExecutionContext": context,
+        }
+
+    def _builder_api(self) -> dict[str, Any]:
+        layers = ("ILayer", "IConvolutionLayer", "IDeconvolutionLayer")
+        return {
+            **{name: layer_class(name, self.generation) for name in layers},
+            **({} if self.generation == 8 else {"IProgressMonitor": IProgressMonitor}),
+            "Builder": self._bound(Builder),
+            "IBuilderConfig": self._bound(IBuilderConfig, NAMES=config_names(self.generation)),
+            "OnnxParser": self._bound(OnnxParser),
+        }
+
+    def _bound(self, kind: type, **members: Any) -> type:
+        """A class of this TensorRT alone."""
+        return type(kind.__name__, (kind,), {"_trt": self, **members})
+
+    def logger_in_use(self, logger: ILogger) -> ILogger:
+        """TensorRT listens to one log for a process: the first, for as long as it lives."""
+        if not getattr(logger, "_constructed", False):
+            raise TypeError("ILogger.__init__() must be called when overriding __init__")
+        used: ILogger = self._log() or logger
+        self._log = weakref.ref(used)
+        return used
 
     def refuse(self, function: str, after: int = 0, times: int = 1) -> None:
         """Let a function fail without a reason, after so many more calls that work, so many times."""
@@ -92,6 +139,13 @@ class SimulatedTensorRT:
         if function in self._refusals:
             self._refusals[function] = [max(0, after - 1), times if after else max(0, times - 1)]
         return not after and times > 0
+
+    def plan(self, model: bytes, **facts: Any) -> Plan:
+        """A plan for this machine."""
+        target = {"flavour": self.flavour, "version": self.version, "sm": [self.gpu.sm]}
+        defaults = {"hardware_compatible": False, "version_compatible": False}
+        inner = {"profile_sharing": True, "activation_nbytes": 1 << 16}
+        return Plan(**{**target, **defaults, **inner, **facts}, model=model)
 
     def write_engine(
         self,
@@ -108,12 +162,8 @@ class SimulatedTensorRT:
         model = onnx.load(onnx_file)
         facts = {entry.key[4:]: json.loads(entry.value) for entry in model.metadata_props if entry.key[:4] == "fcn."}
         inside = cut_at_scores(model) if output == "scores" else model.SerializeToString()
-        defaults = {"hardware_compatible": False, "version_compatible": False}
-        inner = {"profile_sharing": True, "activation_nbytes": 1 << 16}  # of the plan alone
-        target = {"flavour": self.flavour, "version": self.version, "sm": [self.gpu.sm]}
-        shape = {"profiles": profiles, "output": output, "scores": scores}
-        plan = Plan(**{**target, **shape, **defaults, **inner, **other}, model=inside)
-        engine = {key: value for key, value in asdict(plan).items() if key not in ("model", *inner)}
+        plan = self.plan(inside, profiles=profiles, output=output, scores=scores, **other)
+        engine = {key: value for key, value in asdict(plan).items() if key not in _OF_THE_PLAN_ALONE}
         named = [dict(zip(("min", "opt", "max"), map(list, profile), strict=True)) for profile in profiles]
         wanted = {"onnx_sha256": "", "options": {}, "tool": "a test", **engine, "profiles": named, **(sidecar or {})}
         layers = {"network": {}, "engine": None}

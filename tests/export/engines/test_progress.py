@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fake_tensorrt import fake_tensorrt
 from fcn_export.engines.progress import cancellable, monitor_of, progress_bar
 from fcn_export.engines.trt_log import cause, logger_of
+from simulated.host import MakeHost
 
 
 def test_a_signal_is_told_to_any_thread_and_raised_at_the_end() -> None:
@@ -55,9 +55,9 @@ def test_a_background_job_goes_on_ignoring_ctrl_c(monkeypatch: pytest.MonkeyPatc
         signal.signal(signal.SIGINT, before)
 
 
-def test_nested_phases_add_up() -> None:
+def test_nested_phases_add_up(make_host: MakeHost) -> None:
     shown: list[tuple[float, str]] = []
-    monitor = monitor_of(fake_tensorrt("10.9"), lambda: False, lambda share, phase: shown.append((share, phase)))
+    monitor = monitor_of(make_host("10.9").trt.module, lambda: False, lambda share, phase: shown.append((share, phase)))
     monitor.phase_start("build", None, 4)
     assert monitor.step_complete("build", 0)
     monitor.phase_start("tactics", "build", 2)
@@ -67,8 +67,8 @@ def test_nested_phases_add_up() -> None:
     assert shown == [(0, "build"), (1 / 4, "build"), (1 / 4, "tactics"), (3 / 8, "tactics"), (1, "build")]
 
 
-def test_a_cancelled_build_is_stopped_at_its_next_step() -> None:
-    monitor = monitor_of(fake_tensorrt("11.0"), lambda: True, lambda share, phase: None)
+def test_a_cancelled_build_is_stopped_at_its_next_step(make_host: MakeHost) -> None:
+    monitor = monitor_of(make_host("11.0").trt.module, lambda: True, lambda share, phase: None)
     monitor.phase_start("build", None, 0)
     assert monitor.step_complete("build", 0) is False
 
@@ -88,8 +88,10 @@ def test_progress_bar_is_for_terminals(capsys: pytest.CaptureFixture[str], monke
     assert capsys.readouterr().err == ""
 
 
-def test_there_is_one_logger_per_module_and_it_keeps_errors(capsys: pytest.CaptureFixture[str]) -> None:
-    trt = fake_tensorrt("10.9")
+def test_there_is_one_logger_per_module_and_it_keeps_errors(
+    make_host: MakeHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trt = make_host("10.9").trt.module
     log: Any = logger_of(trt)
     assert logger_of(trt) is log
     log.log(trt.ILogger.WARNING, "no matter")

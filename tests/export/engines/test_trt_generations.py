@@ -4,41 +4,68 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import fcnrt
 from exports import Export
-from fake_tensorrt import GENERATIONS, fake_tensorrt
 from fcn_export.commands import build_engine
-from fcn_export.engines import builder, gpu_device
-from fcn_export.engines.gpu_device import Gpu
+from fcn_export.engines import builder
 from fcn_export.engines.source import read_source, tensor_types
 from fcn_export.engines.trt_flavours import load_flavour, version_tuple
 from fcn_export.kernels import compiling
+from simulated.host import GpuHost, MakeHost, frames_of, labels_on_cpu
+from simulated.kernel_functions import kernel_records
 
+GENERATIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")
 HALF = ("--precision", "fp16")
 Build = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def build(exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
-    """A function: version, further flags to status and the fake's record; answers are those of GPU and TensorRT."""
+def host_of(make_host: MakeHost, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., GpuHost]]:
+    """A function: TensorRT's version to a host that builds and runs engines."""
+    hosts: dict[str, GpuHost] = {}
 
-    def run(version: str, *flags: str, file: Path | None = None, **answers: Any) -> tuple[int, Any]:
-        gpu = Gpu(0, "A GPU", answers.pop("sm", 90), answers.pop("memory_bytes", 80 * 10**9))
-        trt = fake_tensorrt(version)
+    def host_of(version: str, **options: Any) -> GpuHost:
+        if version not in hosts:
+            host = hosts[version] = make_host(version, **options)
+            monkeypatch.setattr(compiling, "compile_kernels", lambda *_: kernel_records(host.gpu))
+        return hosts[version]
+
+    yield host_of
+    for host in hosts.values():
+        host.gpu.end_process()
+
+
+@pytest.fixture
+def build(exported: Export, tmp_path: Path, host_of: Callable[..., GpuHost]) -> Build:
+    """A function: version, further flags to status and the builder's record; answers are those of TensorRT."""
+
+    def run(version: str, *flags: str, file: Path | None = None, host: Any = None, **answers: Any) -> tuple[int, Any]:
+        trt = host_of(version, **(host or {})).trt
         vars(trt.record).update(answers)
-        monkeypatch.setitem(sys.modules, "tensorrt", trt)
-        monkeypatch.setattr(gpu_device, "find_gpu", lambda index: gpu)
-        monkeypatch.setattr(builder, "make_current", lambda gpu: None)
-        monkeypatch.setattr(compiling, "compile_kernels", lambda sms, scores, labels: [])
         model = str(file or exported("caffe fcn8s", *HALF))
         return build_engine.main([model, "-o", str(tmp_path / "x.engine"), *flags]), trt.record
 
     return run
+
+
+@pytest.mark.parametrize("version", GENERATIONS)
+def test_what_was_built_labels_as_the_file_does(
+    version: str, build: Build, exported: Export, host_of: Callable[..., GpuHost], tmp_path: Path
+) -> None:
+    path = exported("caffe fcn8s")
+    assert build(version, "--profile", "1x64x64:1x65x97:2x128x160", file=path)[0] == 0
+    frames = frames_of(2, 65, 97)
+    with fcnrt.Segmenter(tmp_path / "x.engine", device="cuda") as segment:
+        np.testing.assert_array_equal(segment(frames), labels_on_cpu(path, [frames])[0])
+        with pytest.raises(fcnrt.FrameError, match="129"):
+            segment(frames_of(1, 129, 97))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
@@ -117,10 +144,12 @@ def test_scores_and_frames_are_linear_in_memory(version: str, build: Build) -> N
 def test_sidecar_of_each_generation(version: str, build: Build, tmp_path: Path) -> None:
     build(version, "--profile", "1x64x64:1x65x97:2x128x160")
     engine = json.loads((tmp_path / "x.engine.json").read_text())["engine"]
-    assert (engine["flavour"], engine["version"], engine["sm"]) == ("tensorrt", version, [90])
+    assert (engine["flavour"], engine["version"], engine["sm"]) == ("tensorrt", version, [89])
     assert engine["layers"]["network"]["convolution"] == {"fp16": 15, "fp32": 3}
     assert engine["layers"]["engine"] == {"Convolution": {"fp16": 15, "fp32": 3}}
-    assert (tmp_path / "x.engine").read_bytes() == b"a plan"
+    plan = sys.modules["tensorrt"].Runtime._trt.read_plan((tmp_path / "x.engine").read_bytes())
+    assert (plan.profiles, plan.output, plan.scores) == ([[[1, 64, 64], [1, 65, 97], [2, 128, 160]]], "scores", "fp32")
+    assert plan.profile_sharing and not plan.version_compatible and not plan.hardware_compatible
 
 
 def test_engine_for_all_gpus_from_ampere_on_says_so(build: Build, tmp_path: Path) -> None:
@@ -142,7 +171,11 @@ def test_timing_cache_is_read_and_written(version: str, build: Build, tmp_path: 
     ("flags", "answers", "text"),
     [
         (("--sm", "90", "--flavour", "tensorrt"), {}, "--sm: TensorRT 10.16.1.11 builds for the GPU that it runs on"),
-        (("--hardware-compatible",), {"sm": 75}, "needs a GPU of compute capability 8.0 or newer to build on, A GPU"),
+        (
+            ("--hardware-compatible",),
+            {"host": {"sm": 75}},
+            "needs a GPU of compute capability 8.0 or newer to build on, Simulated GPU has 7.5",
+        ),
         (("--timing-cache", "CACHE"), {"accepts_timing_cache": False}, "expected one of TensorRT 10.16.1.11 and this"),
         ((), {"starts": False}, "does not start on this machine (CUDA initialization failure with error: 35)"),
         ((), {"understands": False}, "from frames uint8 (-1, -1, -1, 3) to scores float (-1, 7, -1, -1), TensorRT 10"),
@@ -153,7 +186,11 @@ def test_timing_cache_is_read_and_written(version: str, build: Build, tmp_path: 
         ),
         ((), {"build_error": "Requested amount of GPU memory could not be allocated."}, "lower --max, or use a GPU"),
         ((), {"halves_become_floats": True}, "/conv1_1/Conv: expected one precision, got weights fp16, input fp32"),
-        (("--max", "9x2000x2000"), {"memory_bytes": 10**9}, "--max: expected activations within the 1.0 GB of A GPU"),
+        (
+            ("--max", "9x2000x2000"),
+            {"host": {"capacity": 10**9}},
+            "--max: expected activations within the 1.0 GB of Simulated GPU",
+        ),
     ],
 )
 def test_refusals(
@@ -181,13 +218,22 @@ def test_engine_whose_inspector_shows_float_convolutions_for_a_half_file_is_refu
 
 
 @pytest.mark.parametrize(
-    ("answers", "why"),
-    [({"opens": False}, "the plan cannot be opened"), ({"inspector": "no JSON"}, "its inspector gives no JSON")],
+    ("failure", "why"),
+    [
+        (lambda trt: trt.refuse("deserialize_cuda_engine"), "refused by the test"),
+        (lambda trt: setattr(trt.record, "inspector", "no JSON"), "its inspector gives no JSON"),
+    ],
 )
 def test_engine_that_cannot_be_opened_is_kept_and_says_why(
-    answers: dict[str, Any], why: str, build: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    failure: Callable[[Any], None],
+    why: str,
+    build: Build,
+    host_of: Callable[..., GpuHost],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert build("11.4.0.106", **answers)[0] == 0
+    failure(host_of("11.4.0.106").trt)
+    assert build("11.4.0.106")[0] == 0
     assert json.loads((tmp_path / "x.engine.json").read_text())["engine"]["layers"]["engine"] is None
     assert f"layers not looked at ({why})" in capsys.readouterr().out
 
@@ -197,8 +243,8 @@ def test_8_6_cannot_show_progress_and_says_that_it_takes_long(build: Build, caps
     assert capsys.readouterr().err == "building with TensorRT 8.6.1: this takes minutes\n"
 
 
-def test_full_tensorrt_comes_first_and_sm_means_rtx(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt("10.9.0"))
+def test_full_tensorrt_comes_first_and_sm_means_rtx(make_host: MakeHost) -> None:
+    make_host("10.9.0")
     assert (load_flavour(None).name, load_flavour("tensorrt-rtx").name) == ("tensorrt", "tensorrt-rtx")
 
 
@@ -206,12 +252,10 @@ def test_full_tensorrt_comes_first_and_sm_means_rtx(monkeypatch: pytest.MonkeyPa
     ("version", "text"), [("8.5.3", "tensorrt 8.5.3: expected 8.6 or newer"), ("7.10", "expected 8.6 or newer")]
 )
 def test_old_tensorrt_is_refused(
-    version: str, text: str, build: Build, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    version: str, text: str, build: Build, capsys: pytest.CaptureFixture[str], host_of: Callable[..., GpuHost]
 ) -> None:
-    fake = fake_tensorrt("8.6.1")
-    fake.__version__ = version
-    monkeypatch.setattr("test_trt_generations.fake_tensorrt", lambda version: fake)
-    assert build(version)[0] == 1 and text in capsys.readouterr().err
+    host_of("8.6.1").trt.module.__version__ = version
+    assert build("8.6.1")[0] == 1 and text in capsys.readouterr().err
 
 
 def test_versions_are_compared_as_versions() -> None:

@@ -1,11 +1,12 @@
-"""The classes of the simulated TensorRT; see tensorrt.py."""
+"""The runtime of the simulated TensorRT: plans, engines and execution contexts; see tensorrt.py."""
 
 from __future__ import annotations
 
-import enum
+import functools
 import math
 import weakref
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .machine import SimulatedCuda
 from .misuse import Misuse, Refused
 from .network import CpuNetwork, EngineMemory
 from .streams import Work
+from .tensorrt_names import Dims, Generation, ILogger, Named, Severity
 
 if TYPE_CHECKING:
     from .tensorrt import Plan, SimulatedTensorRT
@@ -23,60 +25,17 @@ _STATE_NBYTES = 256
 _FRAMES = "frames"
 
 
-class Severity(enum.Enum):
-    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
-
-
-class TensorIOMode(enum.Enum):
-    NONE, INPUT, OUTPUT = range(3)
-
-
-class DataType(enum.Enum):
-    FLOAT, HALF, INT8, INT32, BOOL, UINT8 = range(6)
-
-
-class ExecutionContextAllocationStrategy(enum.Enum):
-    STATIC, ON_PROFILE_CHANGE, USER_MANAGED = range(3)
-
-
-class Dims(tuple[int, ...]):
-    """A shape; -1 where it is open."""
-
-
-class ILogger:
-    Severity = Severity
-    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = Severity
-
-    def __init__(self) -> None:
-        self._constructed = True
-
-    def log(self, severity: Severity, msg: str) -> None:
-        raise NotImplementedError("ILogger.log must be overridden")
-
-
-class Logger(ILogger):
-    def __init__(self, min_severity: Severity = Severity.WARNING):
-        super().__init__()
-        self.min_severity = min_severity
-
-    def log(self, severity: Severity, msg: str) -> None:
-        if severity.value <= self.min_severity.value:
-            print(f"[TRT] [{severity.name[0]}] {msg}")
-
-
-class Runtime:
+class Runtime(Named):
     _trt: SimulatedTensorRT
+    NAMES = frozenset({"engine_host_code_allowed", "logger"})
 
     def __init__(self, logger: ILogger):
-        if not getattr(logger, "_constructed", False):
-            raise TypeError("ILogger.__init__() must be called when overriding __init__")
-        # TensorRT listens to one log for a process: the first, for as long as it lives.
-        self.logger = self._trt.log() or logger
-        self._trt.log = weakref.ref(self.logger)
+        self.logger = self._trt.logger_in_use(logger)
         self.engine_host_code_allowed = False
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> ICudaEngine | None:
         gpu = self._trt.gpu
+        self._trt.record.host_code_allowed = self.engine_host_code_allowed
         with gpu.lock:
             plan = self._trt.read_plan(bytes(serialized_engine))
             device = current_device(gpu)
@@ -101,7 +60,10 @@ class ICudaEngine:
         self._trt, self._logger, self._plan, self._device = runtime._trt, runtime.logger, plan, device
         self._weights = EngineMemory(self._trt.gpu, max(1, len(plan.model)), device)
         self._contexts: weakref.WeakSet[IExecutionContext] = weakref.WeakSet()
-        self._network = CpuNetwork(plan.model)
+
+    @functools.cached_property
+    def _network(self) -> CpuNetwork:
+        return CpuNetwork(self._plan.model)
 
     @property
     def num_io_tensors(self) -> int:
@@ -114,13 +76,15 @@ class ICudaEngine:
     def get_tensor_name(self, index: int) -> str:
         return (_FRAMES, self._plan.output)[index]
 
-    def get_tensor_mode(self, name: str) -> TensorIOMode:
-        return {_FRAMES: TensorIOMode.INPUT, self._plan.output: TensorIOMode.OUTPUT}.get(name, TensorIOMode.NONE)
+    def create_engine_inspector(self) -> Any:
+        return SimpleNamespace(get_engine_information=lambda form: self._plan.inspected)
 
-    def get_tensor_dtype(self, name: str) -> DataType:
-        if name == self._plan.output == "scores":
-            return DataType.HALF if self._plan.scores == "fp16" else DataType.FLOAT
-        return DataType.UINT8
+    def get_tensor_mode(self, name: str) -> Any:
+        return self._trt.api["TensorIOMode"][{_FRAMES: "INPUT", self._plan.output: "OUTPUT"}.get(name, "NONE")]
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        scores = {"fp16": "HALF", "fp32": "FLOAT"}[self._plan.scores]
+        return self._trt.api["DataType"][scores if name == self._plan.output == "scores" else "UINT8"]
 
     def get_tensor_shape(self, name: str) -> Dims:
         return Dims(self._network.input_dims if name == _FRAMES else self._network.output_dims)
@@ -211,7 +175,7 @@ class IExecutionContext:
     def set_tensor_address(self, name: str, memory: int) -> bool:
         if self._trt.refuses("set_tensor_address"):
             return self._no("refused by the test")
-        if self.engine.get_tensor_mode(name) is TensorIOMode.NONE:
+        if self.engine.get_tensor_mode(name).name == "NONE":
             return self._no(f"set_tensor_address: no tensor {name!r}")
         if int(memory) % _ALIGNMENT:
             return self._no(f"set_tensor_address: {int(memory):#x} is not aligned to {_ALIGNMENT} bytes")
@@ -317,10 +281,8 @@ class _Engine11(ICudaEngine):
     def device_memory_size_v2(self) -> int:
         return self._plan.activation_nbytes
 
-    def create_execution_context(
-        self, strategy: ExecutionContextAllocationStrategy = ExecutionContextAllocationStrategy.STATIC
-    ) -> IExecutionContext | None:
-        return self._new_context(managed=strategy is ExecutionContextAllocationStrategy.USER_MANAGED)
+    def create_execution_context(self, strategy: Any = None) -> IExecutionContext | None:
+        return self._new_context(managed=getattr(strategy, "name", "STATIC") == "USER_MANAGED")
 
 
 class _Engine10(_Engine11):
@@ -341,16 +303,14 @@ class _ContextRtx(_Context10):
         return self._trt.capturable
 
 
-def api_of(generation: int | str) -> dict[str, Any]:
-    """The classes of 8, 10, 11 or "rtx" by their names."""
-    engine = {8: _Engine86, 10: _Engine10}.get(generation, _Engine11)  # type: ignore[call-overload]
-    context = {8: IExecutionContext, "rtx": _ContextRtx}.get(generation, _Context10)  # type: ignore[call-overload]
-    strategies = {} if generation == 8 else {ExecutionContextAllocationStrategy.__name__: _STRATEGIES}
-    common = {kind.__name__: kind for kind in (ILogger, Logger, TensorIOMode, DataType, Dims)}
-    return {**common, **strategies, "Runtime": Runtime, "ICudaEngine": engine, "IExecutionContext": context}
+def engine_class(generation: Generation) -> type[ICudaEngine]:
+    known: dict[Generation, type[ICudaEngine]] = {8: _Engine86, 10: _Engine10}
+    return known.get(generation, _Engine11)
 
 
-_STRATEGIES = ExecutionContextAllocationStrategy
+def context_class(generation: Generation) -> type[IExecutionContext]:
+    known: dict[Generation, type[IExecutionContext]] = {8: IExecutionContext, "rtx": _ContextRtx}
+    return known.get(generation, _Context10)
 
 
 def current_device(gpu: SimulatedCuda) -> int:
