@@ -6,13 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import MediaError
-from ..pictures.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES, find_inputs, is_video
-from ..video.sources.addresses import camera, is_generated, is_stream, public
+from ..pictures.inputs import IMAGE_SUFFIXES, find_inputs, is_video
+from ..video.addresses import camera, is_generated, is_stream, public
+from ..video.sinks import FOLDER, PICTURE, Content, Target, find_target
 
-STDOUT = "-"
-FILM_SUFFIXES = (".mp4", ".mkv", ".mov")
+
+class Output(NamedTuple):
+    """A place that a job writes to, as `open_sink` takes it, and what goes there."""
+
+    where: str
+    content: Content
 
 
 @dataclass(frozen=True)
@@ -21,21 +27,18 @@ class Job:
 
     Attributes:
         source: a picture's path, or what `open_source` takes.
+        outputs: where to.
         is_picture: whether it is one picture, not a sequence of frames.
-        labels: a .png for a picture; a folder of them, or a video file, for a sequence; None for no labels.
-        overlay: a .png for a picture, a video file for a sequence; None for no overlay.
-        to_stdout: whether the labels go to the standard output, bare.
     """
 
     source: str
+    outputs: tuple[Output, ...] = ()
     is_picture: bool = False
-    labels: Path | None = None
-    overlay: Path | None = None
-    to_stdout: bool = False
 
     @property
-    def targets(self) -> list[Path]:
-        return [path for path in (self.labels, self.overlay) if path is not None]
+    def files(self) -> list[Path]:
+        """The files and folders among its outputs."""
+        return [Path(output.where) for output in self.outputs if find_target(output.where).on_disk]
 
 
 def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overlay: bool) -> list[Job]:
@@ -43,8 +46,8 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overla
 
     Args:
         inputs: files, folders, glob patterns, cameras, addresses.
-        output: a folder, which takes a file or two for each input; a video file or "-", which take one sequence; None
-            for nothing.
+        output: a folder, which takes a file or two for each input; any other place that frames can go to, which takes
+            one input; None for nothing.
         labels, overlay: what is wanted; neither means what suits the input.
 
     Returns:
@@ -53,23 +56,24 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overla
     Raises:
         MediaError: an input is not there, or the output does not suit.
     """
-    if is_folder(output):
-        _check_folder(str(output))
+    target = None if output is None else _target(output)
+    if target is FOLDER:
         return [job for where in inputs for job in _jobs_for_folder(where, Path(str(output)), labels, overlay)]
+    name = f"-o {output or '(none)'}"
     if len(inputs) > 1:
-        raise MediaError(f"-o {output or '(none)'}: expected one input, got {len(inputs)}; name a folder for several")
+        raise MediaError(f"{name}: expected one input, got {len(inputs)}; name a folder for several")
     if labels and overlay:
-        raise MediaError(f"-o {output or '(none)'}: expected --labels or --overlay, got both; name a folder for both")
-    if output is None:
+        raise MediaError(f"{name}: expected --labels or --overlay, got both; name a folder for both")
+    if target is None:
         return [Job(inputs[0])]
-    if output == STDOUT:
-        return [Job(inputs[0], to_stdout=True)]
-    return [Job(inputs[0], labels=Path(output) if labels else None, overlay=None if labels else Path(output))]
+    content: Content = "labels" if labels else "overlay" if overlay else next(iter(target.sinks))
+    _check_output(str(output), target, content, inputs[0])
+    return [Job(inputs[0], (Output(str(output), content),), is_picture=target is PICTURE)]
 
 
 def is_folder(output: str | None) -> bool:
-    """Tell whether an output names a folder: not the standard output, and not a video file."""
-    return output not in (None, STDOUT) and Path(str(output)).suffix.lower() not in FILM_SUFFIXES
+    """Whether an output is a folder for the files of all inputs."""
+    return output is not None and _target(output) is FOLDER
 
 
 def check_targets(jobs: Sequence[Job], force: bool) -> None:
@@ -78,7 +82,7 @@ def check_targets(jobs: Sequence[Job], force: bool) -> None:
     inputs = {Path(job.source).resolve() for job in jobs if not is_stream(job.source)}
     protected = inputs.union(*(source.parents for source in inputs))
     for job in jobs:
-        for target in job.targets:
+        for target in job.files:
             if target.resolve() in protected:
                 raise MediaError(f"{target} would overwrite an input; choose another -o")
             if target in makers:
@@ -89,14 +93,18 @@ def check_targets(jobs: Sequence[Job], force: bool) -> None:
             makers[target] = job.source
 
 
-def _check_folder(output: str) -> None:
-    """Raise MediaError where a folder is named by what looks like, or is, a file."""
-    path, pictured = Path(output), IMAGE_SUFFIXES + VIDEO_SUFFIXES
-    if not output or (not path.is_dir() and (path.exists() or path.suffix.lower() in pictured)):
-        raise MediaError(
-            f"-o {output or repr(output)}: expected a folder, a video ({', '.join(FILM_SUFFIXES)}) or -, "
-            f"got {'a file' if path.is_file() else 'another name'}"
-        )
+def _target(output: str) -> Target:
+    try:
+        return find_target(output)
+    except MediaError as error:
+        raise MediaError(f"-o {error}") from None
+
+
+def _check_output(output: str, target: Target, content: Content, where: str) -> None:
+    """Raise MediaError where an output cannot have this content, or one picture is to hold more than that."""
+    target.check(output, content)
+    if target is PICTURE and (is_stream(where) or Path(where).suffix.lower() not in IMAGE_SUFFIXES):
+        raise MediaError(f"-o {output}: expected one picture as input, got {public(where)}; name a folder or a video")
 
 
 def _jobs_for_folder(where: str, folder: Path, labels: bool, overlay: bool) -> list[Job]:
@@ -114,18 +122,27 @@ def _picture_job(path: Path, folder: Path, labels: bool, overlay: bool) -> Job:
     both = not (labels or overlay)
     return Job(
         str(path),
+        _outputs(
+            labels=folder / f"{path.stem}_labels.png" if labels or both else None,
+            overlay=folder / f"{path.stem}_overlay.png" if overlay or both else None,
+        ),
         is_picture=True,
-        labels=folder / f"{path.stem}_labels.png" if labels or both else None,
-        overlay=folder / f"{path.stem}_overlay.png" if overlay or both else None,
     )
 
 
 def _sequence_job(where: str, stem: str, folder: Path, labels: bool, overlay: bool) -> Job:
     return Job(
         where,
-        labels=folder / f"{stem}_labels" if labels else None,
-        overlay=folder / f"{stem}_overlay.mp4" if overlay or not labels else None,
+        _outputs(
+            labels=folder / f"{stem}_labels" if labels else None,
+            overlay=folder / f"{stem}_overlay.mp4" if overlay or not labels else None,
+        ),
     )
+
+
+def _outputs(overlay: Path | None, labels: Path | None) -> tuple[Output, ...]:
+    places: tuple[tuple[Path | None, Content], ...] = ((overlay, "overlay"), (labels, "labels"))
+    return tuple(Output(str(path), content) for path, content in places if path)
 
 
 def _stem(address: str) -> str:

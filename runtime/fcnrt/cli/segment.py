@@ -11,23 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..errors import FrameError, MediaError, needs, one_line
-from ..pictures.images import read_image, write_image, write_labels
 from ..segmenter import Segmenter
-from ..video import (
-    Drawing,
-    FrameSource,
-    LabelPictures,
-    LabelVideo,
-    OverlayVideo,
-    Pipeline,
-    RawLabels,
-    Sink,
-    Window,
-    open_source,
-)
-from ..video.sources.addresses import is_stream, public
+from ..video import Drawing, FrameSource, Labelled, Pipeline, Sink, open_source
+from ..video.addresses import is_stream, public
+from ..video.sinks import STDOUT, WINDOW, Material, open_sink
 from .argument_types import count, points, positive, seconds, share, size
-from .jobs import STDOUT, Job, check_targets, is_folder, plan_jobs
+from .jobs import Job, check_targets, is_folder, plan_jobs
 from .terminal import interrupts_end_at_once
 
 T = TypeVar("T")
@@ -43,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="picture, video, folder, glob pattern, rtsp:// or other address, camera:0, test:480x640@30*300",
     )
     parser.add_argument(
-        "-o", "--output", help="folder to write to; or a video (.mp4, .mkv, .mov), or - for bare labels, of one input"
+        "-o",
+        "--output",
+        help="folder to write to; of one input also a video (.mp4, .mkv, .mov), a picture (.png, .jpg ...), "
+        "or - for bare labels on the standard output",
     )
     parser.add_argument("--show", action="store_true", help="show overlays in a window (q closes it)")
     parser.add_argument("--labels", action="store_true", help="write labels: palette PNGs, or a video in exact colours")
@@ -74,13 +66,20 @@ def _add_model_arguments(group: Any) -> None:
 
 def _add_stream_arguments(group: Any) -> None:
     group.add_argument(
-        "--timeout", type=seconds, default=10.0, metavar="S", help="give a silent one up after these (10)"
+        "--timeout", type=seconds, default=10.0, metavar="S", help="seconds without data before reconnecting (10)"
     )
     group.add_argument(
-        "--rtsp-reconnect-interval", type=seconds, default=1.0, metavar="S", help="pause, doubled up to 30 s (1)"
+        "--rtsp-reconnect-interval",
+        type=seconds,
+        default=1.0,
+        metavar="S",
+        help="seconds before the first attempt to reconnect, doubled after each failure, 30 at most (1)",
     )
     group.add_argument(
-        "--rtsp-reconnect-attempts", type=count, metavar="N", help="failures in a row that end the run (no limit)"
+        "--rtsp-reconnect-attempts",
+        type=count,
+        metavar="N",
+        help="failures in a row that end the run (no limit)",
     )
 
 
@@ -146,24 +145,16 @@ class _Run:
             _complain(note)
 
     def _do_picture(self, job: Job) -> None:
-        frame = read_image(job.source)
-        labels = self._segmenter(frame)
-        if job.labels:
-            write_labels(job.labels, labels, self._segmenter.palette)
-        if job.overlay:
-            write_image(job.overlay, self._drawing(frame, labels))
+        with self._open(job) as source:
+            frame = next(iter(source))
+            labelled = Labelled(frame, self._segmenter(frame.pixels))
+            for sink in self._sinks(job, source):
+                with closing(sink):
+                    sink.write(sink.draw(labelled))
         self.frames += 1
 
     def _do_sequence(self, job: Job) -> None:
-        options = self._options
-        with interrupts_end_at_once():
-            source = open_source(
-                job.source,
-                timeout=options.timeout,
-                reconnect_interval=options.rtsp_reconnect_interval,
-                reconnect_attempts=options.rtsp_reconnect_attempts,
-            )
-        with source:
+        with self._open(job) as source:
             sinks = list(self._sinks(job, source))
             with Pipeline(source, self._segmenter, sinks) as pipeline:
                 try:
@@ -174,21 +165,24 @@ class _Run:
                 finally:
                     self._account(pipeline, sinks)
 
-    def _sinks(self, job: Job, source: FrameSource) -> Iterator[Sink]:
-        palette = self._segmenter.palette
-        if job.overlay:
-            heard = None if is_stream(job.source) or not Path(job.source).is_file() else job.source
-            yield OverlayVideo(job.overlay, source, self._drawing, audio_from=heard)
-        if job.labels:
-            yield (
-                LabelPictures(job.labels, palette)
-                if is_folder(str(job.labels))
-                else LabelVideo(job.labels, source, palette)
+    def _open(self, job: Job) -> FrameSource:
+        options = self._options
+        with interrupts_end_at_once():
+            return open_source(
+                job.source,
+                timeout=options.timeout,
+                reconnect_interval=options.rtsp_reconnect_interval,
+                reconnect_attempts=options.rtsp_reconnect_attempts,
             )
-        if job.to_stdout:
-            yield RawLabels(sys.stdout.buffer)
+
+    def _sinks(self, job: Job, source: FrameSource) -> Iterator[Sink]:
+        has_audio = not is_stream(job.source) and Path(job.source).is_file()
+        audio_from = job.source if has_audio else None
+        material = Material(source, self._drawing, self._segmenter.palette, audio_from)
+        for output in job.outputs:
+            yield open_sink(output.where, output.content, material)
         if self._options.show:
-            yield Window(source.name, self._drawing)
+            yield open_sink(WINDOW, "overlay", material)
 
     def _account(self, pipeline: Pipeline, sinks: list[Sink]) -> None:
         statistics = pipeline.statistics
@@ -217,7 +211,7 @@ def _segmenter(options: argparse.Namespace) -> Segmenter:
 
 def _about(job: Job, text: str) -> str:
     """The text of an error with the name of the file or stream that it is about."""
-    names = (public(job.source), *map(str, job.targets))
+    names = (public(job.source), *(public(output.where) for output in job.outputs))
     return text if text.startswith(names) else f"{names[0]}: {text}"
 
 

@@ -12,7 +12,9 @@ from ..pictures.drawing import Drawing
 from .frames import Frame, FrameSource, Labelled, Sink, StopRequested
 from .pipeline import Pipeline
 from .sinks.av_writer import VideoWriter
-from .sinks.labelled import LabelPictures, LabelVideo, OverlayVideo, RawLabels
+from .sinks.films import LabelVideo, OverlayVideo
+from .sinks.raw_labels import RawLabels
+from .sinks.stills import LabelPictures
 from .sinks.window import Window
 from .sources import open_source
 from .statistics import StageStatistics, Statistics

@@ -26,7 +26,7 @@ class Channel(Generic[T]):
 
     Attributes:
         dropped: items dropped so far.
-        put_wait_s: seconds that the giving side has waited for room.
+        put_wait_s: seconds that the giving side has waited for space.
         get_wait_s: seconds that the taking side has waited for items.
     """
 
@@ -37,7 +37,7 @@ class Channel(Generic[T]):
         self._items: deque[T] = deque()
         self._lock = threading.Lock()
         # Written in C, as the lock is. They hold one token at most, which says: look again.
-        self._item_bell, self._room_bell = SimpleQueue[None](), SimpleQueue[None]()
+        self._item_signal, self._space_signal = SimpleQueue[None](), SimpleQueue[None]()
         self._ended = self._cancelled = False
         self._error: BaseException | None = None
 
@@ -47,7 +47,7 @@ class Channel(Generic[T]):
         return len(self._items)
 
     def put(self, item: T) -> bool:
-        """Add an item, waiting for room if need be; False when nobody takes any more."""
+        """Add an item, waiting for space if need be; False when nobody takes any more."""
         while True:
             with self._lock:
                 if self._cancelled:
@@ -57,23 +57,23 @@ class Channel(Generic[T]):
                     self.dropped += 1
                 if len(self._items) < self.capacity:
                     self._items.append(item)
-                    _ring(self._item_bell)
+                    _notify(self._item_signal)
                     return True
-            self.put_wait_s += _heard(self._room_bell)
+            self.put_wait_s += _wait_for(self._space_signal)
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that no item comes any more; who takes gets what is left, then the error."""
         with self._lock:
             self._ended, self._error = True, error
-            _ring(self._item_bell)
+            _notify(self._item_signal)
 
     def cancel(self) -> None:
         """Say that no item is wanted any more: both sides stop, and what is left is let go."""
         with self._lock:
             self._cancelled = True
             self._items.clear()
-            _ring(self._item_bell)
-            _ring(self._room_bell)
+            _notify(self._item_signal)
+            _notify(self._space_signal)
 
     def __iter__(self) -> Iterator[T]:
         """Take items until the end; raises the error there."""
@@ -82,26 +82,26 @@ class Channel(Generic[T]):
                 items = [self._items.popleft()] if self._items else []
                 over = not items and (self._ended or self._cancelled)
                 if items:
-                    _ring(self._room_bell)
+                    _notify(self._space_signal)
             yield from items
             if over:
                 break
             if not items:
-                self.get_wait_s += _heard(self._item_bell)
+                self.get_wait_s += _wait_for(self._item_signal)
         if self._error is not None and not self._cancelled:
             raise self._error
 
 
-def _ring(bell: SimpleQueue[None]) -> None:
-    """Wake who waits for a bell, now or next."""
-    if bell.empty():
-        bell.put(None)
+def _notify(signal: SimpleQueue[None]) -> None:
+    """Wake who waits for a signal, now or next."""
+    if signal.empty():
+        signal.put(None)
 
 
-def _heard(bell: SimpleQueue[None]) -> float:
-    """Wait for a bell; seconds."""
+def _wait_for(signal: SimpleQueue[None]) -> float:
+    """Wait for a signal; the seconds that took."""
     started = time.perf_counter()
-    bell.get()
+    signal.get()
     return time.perf_counter() - started
 
 
@@ -117,7 +117,7 @@ class Stage(Generic[T]):
 
     Attributes:
         count: items pulled so far.
-        busy_s: seconds of work so far, without waiting for items or for room.
+        busy_s: seconds of work so far, without waiting for items or for space.
         ages_s: how old the last items were, from decoding until they left this stage.
         error: what ended it before its time, or None.
     """

@@ -20,7 +20,7 @@ class StageStatistics:
         frames: that left it.
         rate: frames per second of its own work, waiting left out, beside the others' work; None before the first frame.
         waiting: frames in the queue before it, now.
-        room: how many that queue holds.
+        capacity: how many that queue holds.
         dropped: frames that left that queue because a newer one came.
         age_ms: how old frames were when they left it, from decoding on: median and 99th percentile of the last 1,000.
     """
@@ -29,7 +29,7 @@ class StageStatistics:
     frames: int
     rate: float | None
     waiting: int
-    room: int
+    capacity: int
     dropped: int
     age_ms: tuple[float, float] | None
 
@@ -88,7 +88,7 @@ def _one(stage: Stage[Any]) -> StageStatistics:
         frames=stage.count,
         rate=stage.count / busy_s if stage.count and busy_s else None,
         waiting=stage.source.waiting if stage.source else 0,
-        room=stage.source.capacity if stage.source else 0,
+        capacity=stage.source.capacity if stage.source else 0,
         dropped=stage.source.dropped if stage.source else 0,
         age_ms=(1e3 * float(np.median(ages_s)), 1e3 * float(np.quantile(ages_s, 0.99))) if ages_s else None,
     )
@@ -100,5 +100,5 @@ _HEAD = ("stage", "frames", "per second at work", "queue", "dropped", "age ms p5
 def _row(stage: StageStatistics) -> tuple[str, ...]:
     ages_ms = ("-", "-") if stage.age_ms is None else tuple(f"{age:.1f}" for age in stage.age_ms)
     rate = "-" if stage.rate is None else f"{stage.rate:.1f}"
-    queue = (f"{stage.waiting}/{stage.room}", str(stage.dropped)) if stage.room else ("-", "-")
+    queue = (f"{stage.waiting}/{stage.capacity}", str(stage.dropped)) if stage.capacity else ("-", "-")
     return stage.name, str(stage.frames), rate, *queue, *ages_ms

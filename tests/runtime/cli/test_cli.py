@@ -20,11 +20,10 @@ from PIL import Image
 import fcnrt
 from exports import Export
 from fcn_export.graph.verify import textured_frames
-from fcnrt.cli.jobs import FILM_SUFFIXES, plan_jobs
+from fcnrt.cli.jobs import plan_jobs
 from fcnrt.cli.main import main
 from fcnrt.pictures.images import write_image
 from fcnrt.video import VideoWriter, open_source
-from fcnrt.video.sinks.av_encoders import CONTAINERS
 from tiny_networks import CLASSES
 
 SIZE = (45, 62)
@@ -393,10 +392,15 @@ def test_a_video_that_ends_early_gives_what_it_has(
         (["a.mp4", "b.mp4", "-o", "film.mp4"], "-o film.mp4: expected one input, got 2; name a folder"),
         (["a.mp4", "-o", "film.mp4", "--labels", "--overlay"], "expected --labels or --overlay, got both"),
         (["a.mp4", "-o", "-", "--labels", "--overlay"], "-o -: expected --labels or --overlay, got both"),
-        (["IN", "-o", "film.avi"], "-o film.avi: expected a folder, a video (.mp4, .mkv, .mov) or -"),
-        (["IN", "-o", "street.png"], "-o street.png: expected a folder, a video"),
-        (["IN", "-o", os.devnull], f"-o {os.devnull}: expected a folder, a video"),
-        (["IN", "-o", ""], "-o '': expected a folder, a video"),
+        (["IN", "-o", "film.mkw"], "ends in .mkw; did you mean .mkv? a folder"),
+        (["IN", "-o", "ov.avi"], "-o ov.avi: expected a folder, a picture ("),
+        (["IN", "-o", "ov.avi"], "got a name that ends in .avi; a folder of that name ends in /"),
+        (["IN", "-o", "street.png"], "-o street.png: expected one picture as input, got "),
+        (["IN", "-o", os.devnull], f"-o {os.devnull}: expected a folder, a picture ("),
+        (["IN", "-o", ""], "-o '': expected a folder, a picture ("),
+        (["IN", "-o", "rtsp://me:secret@server/out"], "-o rtsp://server/out: expected a folder, a picture ("),
+        (["IN", "-o", "udp://127.0.0.1:9"], "got an address"),
+        (["IN", "-o", "-", "--overlay"], "-: expected labels for - (the standard output), got an overlay"),
         (
             ["rtsp://me:secret@a/1", "rtsp://me:secret@b/1", "-o", "out"],
             "rtsp://b/1 and rtsp://a/1 would both make out",
@@ -439,7 +443,7 @@ def test_what_a_sequence_refuses(
 )
 def test_files_of_streams_are_named_after_what_may_be_told(address: str, stem: str) -> None:
     (job,) = plan_jobs([address], "out", labels=False, overlay=False)
-    assert job.overlay == Path(f"out/{stem}_overlay.mp4")
+    assert job.outputs == ((f"out/{stem}_overlay.mp4", "overlay"),)
 
 
 def test_runs_as_a_module_and_spills_nothing(model: str, pictures: Path, tmp_path: Path) -> None:
@@ -449,5 +453,21 @@ def test_runs_as_a_module_and_spills_nothing(model: str, pictures: Path, tmp_pat
     assert run.stderr == "" and run.stdout.startswith("3 frames in ")
 
 
-def test_a_video_to_write_is_named_as_the_writer_takes_it() -> None:
-    assert set(FILM_SUFFIXES) == set(CONTAINERS)
+def test_one_picture_to_one_picture(model: str, pictures: Path, tmp_path: Path) -> None:
+    given, made = pictures / "street1.png", tmp_path / "seen.png"
+    with fcnrt.Segmenter(model, color="rgb") as segment:
+        labels = segment(np.asarray(Image.open(given)))
+        overlay = fcnrt.overlay(np.asarray(Image.open(given)), labels, segment.palette)
+    assert main(["segment", model, str(given), "-o", str(made)]) == 0
+    assert np.array_equal(np.asarray(Image.open(made)), overlay)
+    assert main(["segment", model, str(given), "-o", str(made), "--labels", "--force"]) == 0
+    assert np.array_equal(np.asarray(Image.open(made)), labels)
+    assert main(["segment", model, str(given), "-o", str(tmp_path / "labels.jpg"), "--labels"]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "seen.png"]
+
+
+def test_a_folder_with_a_dot_in_its_name(model: str, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.v2"
+    assert main(["segment", model, str(pictures), "-o", f"{out}/"]) == 0
+    assert main(["segment", model, str(pictures), "-o", str(out), "--force"]) == 0
+    assert len(list(out.iterdir())) == 6

@@ -1,1 +1,157 @@
-"""Where labelled frames go."""
+"""Where labelled frames go: one table of the kinds of places, by which the command line plans and opens its sinks."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ...contract.types import UInt8Array
+from ...errors import MediaError
+from ...pictures.drawing import Drawing
+from ...pictures.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from ..addresses import is_stream, public
+from ..frames import FrameSource, Sink
+from .av_encoders import CONTAINERS
+from .films import LabelVideo, OverlayVideo
+from .raw_labels import RawLabels
+from .stills import LabelPicture, LabelPictures, OverlayPicture
+from .window import Window
+
+Content = Literal["overlay", "labels"]
+
+STDOUT, WINDOW = "-", "window:"
+
+
+class Material(NamedTuple):
+    """What sinks are made with.
+
+    Attributes:
+        source: where the frames come from; it tells name and rate.
+        drawing: how to draw the labels over a frame.
+        palette: (count, 3) uint8, RGB, a colour for every label.
+        audio_from: the file whose audio goes with a film, or None.
+    """
+
+    source: FrameSource
+    drawing: Drawing
+    palette: UInt8Array
+    audio_from: str | None = None
+
+
+class Target(NamedTuple):
+    """A kind of place that labelled frames can go to.
+
+    Attributes:
+        described: what messages call it.
+        takes: tells by its name whether a place is of this kind.
+        sinks: for each content that such a place can have, what makes the sink of the place's name and the material.
+        on_disk: whether it is a file or folder, which may be there already.
+    """
+
+    described: str
+    takes: Callable[[str], bool]
+    sinks: Mapping[Content, Callable[[str, Material], Sink]]
+    on_disk: bool = True
+
+    def check(self, where: str, content: Content) -> None:
+        """Raise MediaError unless such a place can have this content."""
+        if content not in self.sinks:
+            takes, got = (_CONTENTS[each] for each in (next(iter(self.sinks)), content))
+            raise MediaError(f"{where}: expected {takes} for {self.described}, got {got}")
+
+
+_CONTENTS: Mapping[Content, str] = {"overlay": "an overlay", "labels": "labels"}
+
+
+def _ends_in(suffixes: tuple[str, ...]) -> Callable[[str], bool]:
+    return lambda where: not is_stream(where) and Path(where).suffix.lower() in suffixes and not Path(where).is_dir()
+
+
+def _names_folder(where: str) -> bool:
+    path = Path(where)
+    named = where.endswith("/") or not path.suffix
+    return bool(where) and not is_stream(where) and (path.is_dir() or (named and not path.exists()))
+
+
+FILM = Target(
+    f"a video ({', '.join(CONTAINERS)})",
+    _ends_in(tuple(CONTAINERS)),
+    {
+        "overlay": lambda where, made: OverlayVideo(where, made.source, made.drawing, made.audio_from),
+        "labels": lambda where, made: LabelVideo(where, made.source, made.palette),
+    },
+)
+PICTURE = Target(
+    "a picture (.png, .jpg ...)",
+    _ends_in(IMAGE_SUFFIXES),
+    {
+        "overlay": lambda where, made: OverlayPicture(where, made.drawing),
+        "labels": lambda where, made: LabelPicture(where, made.palette),
+    },
+)
+# Of one sequence; the command line makes files in a folder for each of its inputs, which are places of their own.
+FOLDER = Target("a folder", _names_folder, {"labels": lambda where, made: LabelPictures(where, made.palette)})
+
+TARGETS = (  # the first that takes a name has it
+    Target(
+        f"{STDOUT} (the standard output)",
+        lambda where: where == STDOUT,
+        {"labels": lambda where, made: RawLabels(sys.stdout.buffer)},
+        on_disk=False,
+    ),
+    Target(
+        f"{WINDOW} (a window)",
+        lambda where: where == WINDOW,
+        {"overlay": lambda where, made: Window(made.source.name, made.drawing)},
+        on_disk=False,
+    ),
+    FILM,
+    PICTURE,
+    FOLDER,
+)
+
+
+def find_target(where: str) -> Target:
+    """What kind of place a name means; raises MediaError where it means none."""
+    for target in TARGETS:
+        if target.takes(where):
+            return target
+    expected = ", ".join(target.described for target in reversed(TARGETS))
+    raise MediaError(f"{public(where) or repr(where)}: expected {expected}; got {_mistake(where)}")
+
+
+def open_sink(where: str, content: Content, material: Material) -> Sink:
+    """Make the sink for a place.
+
+    Args:
+        where: the name of a file or folder, "-" for the standard output, "window:" for a window.
+        content: "overlay" or "labels".
+        material: what to make it with.
+
+    Raises:
+        MediaError: the name means no place, or one that cannot have this content.
+        MissingDependency: of the sink.
+    """
+    target = find_target(where)
+    target.check(where, content)
+    return target.sinks[content](where, material)
+
+
+def _mistake(where: str) -> str:
+    """What a name is that means no place, and what to do about it."""
+    path = Path(where)
+    if is_stream(where):
+        return "an address"
+    if path.exists() or not path.suffix:
+        return "a file" if path.is_file() else "another name"
+    known = path.suffix.lower() in VIDEO_SUFFIXES
+    near = (
+        []
+        if known
+        else difflib.get_close_matches(path.suffix.lower(), [*CONTAINERS, *IMAGE_SUFFIXES], n=1, cutoff=0.75)
+    )
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"a name that ends in {path.suffix}; {hint}a folder of that name ends in /"

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ..sources.av_container import open_container, pyav, video_stream
+from ..av_container import open_container, pyav, video_stream
 from .av_encoders import Container
 
 _PATIENCE_S = 10.0

@@ -14,7 +14,7 @@ from ...contract.types import UInt8Array
 from ...errors import MediaError, first_line
 from ...pictures.images import check_frame
 from ...pictures.inputs import check_suffix
-from ..sources.av_container import pyav
+from ..av_container import pyav
 from .av_audio import AudioCopy
 from .av_encoders import CONTAINERS, ENCODERS, EXACT_ENCODERS, add_video, create_container, find_encoder
 from .av_pictures import Pictures

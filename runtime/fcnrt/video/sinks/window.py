@@ -12,7 +12,7 @@ from ...errors import MediaError, first_line, needs
 from ...pictures.drawing import Drawing
 from ...pictures.quiet import quiet_stderr
 from ..frames import Labelled, Sink, StopRequested
-from .labelled import host_labels, host_pixels
+from .host import host_labels, host_pixels
 
 _BLIND = ("offscreen", "dummy")
 _SCREEN_SHARE = 0.9  # of the screen's sides that a new window takes at most

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ...errors import MissingDependency
 from ...pictures.inputs import IMAGE_SUFFIXES
+from ..addresses import camera, is_generated, scheme
 from ..frames import FrameSource
-from .addresses import camera, is_generated, scheme
 from .av_reader import AvReader
 from .generated import Generated
 from .live import Reconnecting

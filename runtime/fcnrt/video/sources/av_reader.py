@@ -11,10 +11,10 @@ from time import monotonic
 from typing import Any
 
 from ...errors import MediaError, first_line
+from ..addresses import ALWAYS_LIVE, camera, is_stream, public, scheme
+from ..av_container import no_answer, open_container, pyav, read_error, video_stream
 from ..frames import Frame
-from .addresses import ALWAYS_LIVE, camera, is_stream, public, scheme
 from .av_claims import Claim
-from .av_container import no_answer, open_container, pyav, read_error, video_stream
 from .av_frames import DevicePixels, RgbPixels
 from .clock import Clock
 from .reader import Reader
@@ -85,7 +85,7 @@ class AvReader(Reader):
             return True
         # MPEG-TS tells no duration to who cannot seek in it; but of a file its server tells the size. A playlist's says
         # nothing.
-        whole = self._container.size > 0 and self._container.format.name not in _PLAYLISTS
+        whole = (self._container.size or 0) > 0 and self._container.format.name not in _PLAYLISTS
         return not (self._container.duration or whole)
 
     def _describe(self) -> None:
@@ -185,7 +185,7 @@ class AvReader(Reader):
             frames = self._stream.codec_context.decode(packet)
         except pyav().error.EOFError:
             pass  # it was emptied before
-        except pyav().error.FFmpegError:
+        except (pyav().error.FFmpegError, ValueError):  # PyAV 19 has the latter for a codec that damage made up
             damaged = True
         if damaged:
             self.faults["corrupt packets"] += 1

@@ -144,14 +144,14 @@ class _Scene:
             )
             for mask, colour in zip(masks, colours, strict=True)
         ]
-        self._room = height - side, width - side
+        self._range = height - side, width - side
 
     def picture(self, number: int) -> UInt8Array:
         """(H, W, 3): the frame of this number."""
         pixels = self._ground.copy()
         for index, (hole, shape) in enumerate(self._sprites):
-            top = _bounced((2 + index) * number + 40 * index, self._room[0])
-            left = _bounced((4 - index) * number + 70 * index, self._room[1])
+            top = _bounced((2 + index) * number + 40 * index, self._range[0])
+            left = _bounced((4 - index) * number + 70 * index, self._range[1])
             under = pixels[top : top + len(hole), left : left + len(hole)]
             under &= hole
             under |= shape
@@ -159,9 +159,9 @@ class _Scene:
         return pixels
 
 
-def _bounced(way: int, room: int) -> int:
-    """Where something is that goes to and fro in `room` pixels, after `way` pixels."""
-    return abs((way + room) % (2 * room) - room) if room else 0
+def _bounced(way: int, span: int) -> int:
+    """Where something is that goes to and fro in `span` pixels, after `way` pixels."""
+    return abs((way + span) % (2 * span) - span) if span else 0
 
 
 def _parsed(where: str) -> tuple[tuple[int, int], Fraction, int | None, bool]:

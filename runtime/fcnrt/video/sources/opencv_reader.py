@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from ...contract.types import UInt8Array
 from ...errors import MediaError, needs
+from ..addresses import ALWAYS_LIVE, camera, check_file, public, scheme
+from ..av_container import FILE_FORMATS
 from ..frames import Frame
-from .addresses import ALWAYS_LIVE, camera, check_file, public, scheme
-from .av_container import FILE_FORMATS
 from .clock import Clock
 from .reader import Reader
 

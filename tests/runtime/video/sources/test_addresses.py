@@ -3,7 +3,7 @@
 import pytest
 
 from fcnrt.errors import MediaError
-from fcnrt.video.sources.addresses import camera, is_stream, public, scheme
+from fcnrt.video.addresses import camera, is_stream, public, scheme
 
 
 @pytest.mark.parametrize(

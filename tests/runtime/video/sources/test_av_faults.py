@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 
 from fcnrt.errors import MediaError, MissingDependency
-from fcnrt.video.sources import av_container
+from fcnrt.video import av_container
 from fcnrt.video.sources.av_reader import AvReader
 
 av = pytest.importorskip("av")

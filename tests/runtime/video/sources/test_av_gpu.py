@@ -13,7 +13,8 @@ import pytest
 from fcnrt.errors import MediaError, MissingDependency
 from fcnrt.gpu.arrays import Nv12Frame, device_frames
 from fcnrt.gpu.cuda import LEGACY_STREAM
-from fcnrt.video.sources import av_container, av_reader
+from fcnrt.video import av_container
+from fcnrt.video.sources import av_reader
 from fcnrt.video.sources.av_frames import DevicePixels
 from fcnrt.video.sources.av_reader import AvReader
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fcnrt.errors import MediaError
-from fcnrt.video.sources import av_container
+from fcnrt.video import av_container
 from fcnrt.video.sources.av_reader import AvReader
 from fcnrt.video.sources.generated import Generated
 

@@ -8,7 +8,7 @@ from time import monotonic
 from types import ModuleType
 from typing import Any
 
-from ...errors import MediaError, MissingDependency, first_line, needs
+from ..errors import MediaError, MissingDependency, first_line, needs
 from .addresses import ALWAYS_LIVE, camera, check_camera, check_file, public, scheme
 
 # Containers of pictures and sound alone. Playlists, scripts and subtitles, whatever their files are called, could name
@@ -54,7 +54,7 @@ def open_container(where: str, timeout: float, options: Mapping[str, str], hwacc
             options={**defaults, **options},
             timeout=timeout if waits else None,
             hwaccel=accelerator,
-            metadata_errors="replace",
+            **_lenient(av),
         )
     except Exception as error:  # of nearly any type, where a GPU is to decode
         reason = _reason(error, scheme(where) is not None)
@@ -102,6 +102,11 @@ def _for_ffmpeg(where: str) -> tuple[str, str | None, dict[str, str], bool]:
     check_file(where)
     # An absolute path, because FFmpeg reads `name:rest` as a protocol.
     return os.path.abspath(where), None, {"protocol_whitelist": "file", "format_whitelist": FILE_FORMATS}, False
+
+
+def _lenient(av: ModuleType) -> dict[str, str]:
+    """How to have PyAV accept titles and other text in any encoding; from 19 on it does so by itself."""
+    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def _accelerator(name: str, hwaccel: str | None) -> Any:

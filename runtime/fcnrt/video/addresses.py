@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ...errors import MediaError
+from ..errors import MediaError
 
 ALWAYS_LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtp", "udp", "srt")
 SCHEMES = (*ALWAYS_LIVE, "http", "https", "tcp")

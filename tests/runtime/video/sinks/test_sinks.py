@@ -14,7 +14,9 @@ from fcnrt.errors import FrameError, MediaError
 from fcnrt.pictures.drawing import Drawing
 from fcnrt.pictures.palette import generated_palette, overlay, voc_palette
 from fcnrt.video.frames import Frame, Labelled
-from fcnrt.video.sinks.labelled import LabelPictures, LabelVideo, OverlayVideo, RawLabels
+from fcnrt.video.sinks.films import LabelVideo, OverlayVideo
+from fcnrt.video.sinks.raw_labels import RawLabels
+from fcnrt.video.sinks.stills import LabelPictures
 
 av = pytest.importorskip("av")
 Image = pytest.importorskip("PIL.Image")

@@ -1,0 +1,108 @@
+"""Overlays and labels as videos."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...contract.types import UInt8Array
+from ...pictures.drawing import Drawing
+from ...pictures.palette import check_palette
+from ..frames import FrameSource, Labelled, Sink
+from .av_writer import VideoWriter
+from .host import host_labels, host_pixels
+
+FALLBACK_RATE = Fraction(25)  # frames per second of a source that does not tell
+
+
+class _Picture(NamedTuple):
+    time: Fraction
+    pixels: UInt8Array
+
+
+class _VideoSink(Sink):
+    """Writes pictures to a video, each at its frame's time. The file is opened by the first one, in its size.
+
+    Attributes:
+        notes: one line for each thing that could not be had, such as audio.
+    """
+
+    in_main_thread = False
+
+    def __init__(
+        self, path: str | Path, source: FrameSource, *, exact: bool = False, audio_from: str | Path | None = None
+    ) -> None:
+        self.name, self.notes = str(path), list[str]()
+        self._path, self._rate = path, source.rate or FALLBACK_RATE
+        self._exact, self._audio_from = exact, audio_from
+        self._writer: VideoWriter | None = None
+        self._spare: deque[UInt8Array] = deque()
+
+    def write(self, drawn: _Picture) -> None:
+        if self._writer is None:
+            height, width, _ = drawn.pixels.shape
+            self._writer = VideoWriter(
+                self._path, self._rate, (height, width), exact=self._exact, audio_from=self._audio_from
+            )
+            self.notes = self._writer.notes
+        self._writer.write(drawn.pixels, drawn.time)
+        self._spare.append(drawn.pixels)
+
+    def close(self) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def _buffer(self, height: int, width: int) -> UInt8Array:
+        """Memory for a picture: that of one which has been written, where there is one of this size."""
+        with contextlib.suppress(IndexError):
+            spare = self._spare.popleft()
+            if spare.shape == (height, width, 3):
+                return spare
+        return np.empty((height, width, 3), dtype=np.uint8)
+
+
+class OverlayVideo(_VideoSink):
+    """Writes frames with their labels drawn over them to an H.264 video.
+
+    Args:
+        path: a name that ends in .mp4, .mov or .mkv.
+        source: where the frames come from; it tells the rate.
+        drawing: how to draw the labels.
+        audio_from: the file whose audio goes with them, or None.
+    """
+
+    def __init__(
+        self, path: str | Path, source: FrameSource, drawing: Drawing, audio_from: str | Path | None = None
+    ) -> None:
+        super().__init__(path, source, audio_from=audio_from)
+        self._drawing = drawing
+
+    def draw(self, labelled: Labelled) -> _Picture:
+        pixels, labels = host_pixels(labelled), host_labels(labelled)
+        return _Picture(labelled.frame.time, self._drawing(pixels, labels, self._buffer(*labels.shape)))
+
+
+class LabelVideo(_VideoSink):
+    """Writes the labels in the colours of a palette to a lossless H.264 video: every colour comes back exactly.
+
+    Args:
+        path: a name that ends in .mp4, .mov or .mkv.
+        source: where the frames come from; it tells the rate.
+        palette: (count, 3) uint8, RGB, a colour for every label.
+    """
+
+    def __init__(self, path: str | Path, source: FrameSource, palette: UInt8Array) -> None:
+        super().__init__(path, source, exact=True)
+        self._palette = palette
+
+    def draw(self, labelled: Labelled) -> _Picture:
+        labels = host_labels(labelled)
+        check_palette(labels, self._palette)
+        buffer = self._buffer(*labels.shape)
+        # "clip" skips the copy that "raise" makes; the labels have been checked.
+        return _Picture(labelled.frame.time, np.take(self._palette, labels, axis=0, out=buffer, mode="clip"))
