@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,14 @@ import numpy.typing as npt
 from .backends import Backend, Options, open_backend, read_certificate
 from .contract.certificate import check_loss, checked_points
 from .contract.spec import ModelSpec
-from .contract.types import Array
+from .contract.types import Array, UInt8Array
 from .errors import FcnrtError, FrameError, UsageError
 from .gpu.arrays import Nv12Frame, device_frames, device_target, is_device_array
 from .gpu.cuda import stream_handle
 from .ops.reference import label_dtype
 from .pictures.palette import named_palette
+
+Item = TypeVar("Item")
 
 MAX_THREADS = 1024
 MAX_SIDE = 65535  # of input_size; as many rows as a kernel is launched for
@@ -50,6 +52,7 @@ class Segmenter:
     Attributes:
         spec: what the model file says of itself.
         device: where the network runs, "cpu" or "cuda:N".
+        in_flight: how many frames of a stream the engine works on at once; more depth than that only fetches ahead.
 
     Raises:
         ModelFileError: the file is missing, damaged, foreign, of a newer format, or made for another GPU; or it has not
@@ -84,6 +87,7 @@ class Segmenter:
         self._path, self._options, self._backend = path, options, backend
         self.spec: ModelSpec = backend.spec
         self.device: str = backend.device
+        self.in_flight: int = backend.in_flight
         self._busy = threading.Lock()
         self._closed = False
 
@@ -152,19 +156,22 @@ class Segmenter:
             return np.array(self._backend.scores(self._as_batch(frames)))
 
     def stream(
-        self, frames: Iterable[npt.NDArray[np.uint8]], depth: int = 3
-    ) -> Generator[tuple[npt.NDArray[np.uint8], Array], None, None]:
+        self, frames: Iterable[Item], depth: int = 3, *, pixels: Callable[[Item], Any] = lambda frame: frame
+    ) -> Generator[tuple[Item, Array], None, None]:
         """Label a sequence of frames while the next ones are being fetched.
 
         While it runs the Segmenter is in use: other calls raise UsageError.
 
         Args:
-            frames: any iterable of numpy frames (or batches); it is advanced in the caller's thread, at most `depth`
-                ahead, and must not reuse the memory of a frame that was not yielded yet.
-            depth: frames in flight, at least 1.
+            frames: any iterable of numpy frames (or batches), or of what `pixels` finds them in; it is advanced in the
+                caller's thread, at most `depth` ahead, and must not reuse the memory of a frame that was not yielded
+                yet.
+            depth: frames in flight, at least 1. At 1 nothing is fetched while the engine works, and no other thread
+                takes part: for callers that fetch ahead themselves.
+            pixels: from an item of `frames` to its numpy frame.
 
         Yields:
-            (frame, labels) in the order of `frames`.
+            (item of `frames`, labels) in their order.
 
         Raises:
             FrameError, UsageError, BackendError: as in a call, when the turn of that frame has come.
@@ -173,26 +180,32 @@ class Segmenter:
         if type(depth) is not int or depth < 1:
             raise UsageError(f"depth: expected at least 1, got {depth!r}")
         with self._exclusive():
-            flying: deque[tuple[npt.NDArray[np.uint8], Callable[[], Array]]] = deque()
+            in_flight: deque[tuple[Item, Callable[[], Array]]] = deque()
             source, failure = iter(frames), None
             try:
                 while True:
                     try:
-                        frame = next(source)
+                        item = next(source)
                     except Exception as error:  # StopIteration too: first the frames in flight, then the end
                         failure = error
                         break
-                    flying.append((frame, self._take_off(frame)))
-                    if len(flying) >= depth:
-                        yield _landed(flying.popleft())
-                while flying:
-                    yield _landed(flying.popleft())
+                    in_flight.append((item, self._submit(pixels(item), at_once=depth == 1)))
+                    if len(in_flight) >= depth:
+                        yield _completed(*in_flight.popleft())
+                while in_flight:
+                    yield _completed(*in_flight.popleft())
                 if not isinstance(failure, StopIteration):
                     raise failure
             finally:
-                for flight in flying:  # their arrays are still being written to
+                for _, wait in in_flight:  # their arrays are still being written to
                     with suppress(FcnrtError):
-                        _landed(flight)
+                        wait()
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the model: for measuring its stages, not for labelling; raises UsageError after `close`."""
+        self._check_open()
+        return self._backend
 
     def clone(self) -> Segmenter:
         """Another Segmenter of the same model for another thread; engines share their weights.
@@ -262,25 +275,28 @@ class Segmenter:
         self._check_size(checked.shape)
         shape = checked.labels_shape
         labels = None if out is None else device_target("out", out, shape, self._label_dtype, handle)
-        sure = None if confidence is None else device_target("confidence", confidence, shape, np.uint8, handle)
-        made = self._backend.label_on_device(checked, handle, labels, sure)
+        certainty = None if confidence is None else device_target("confidence", confidence, shape, np.uint8, handle)
+        made = self._backend.label_on_device(checked, handle, labels, certainty)
         return out if made is None else made
 
-    def _take_off(self, frame: npt.NDArray[np.uint8]) -> Callable[[], Array]:
-        """Submit a frame of a stream; the function returned waits for its labels, or raises what was wrong with it."""
+    def _submit(self, frame: UInt8Array, at_once: bool) -> Callable[[], Array]:
+        """Submit a frame of a stream; the function returned waits for its labels, or raises what was wrong with it.
+
+        With `at_once` it is that function which does the work.
+        """
         try:
             self._check_open()
             batch = self._as_batch(frame)
             labels = np.empty(batch.shape[:3], self._label_dtype)
-            wait = self._backend.submit(batch, labels)
+            complete = partial(self._backend.label, batch, labels) if at_once else self._backend.submit(batch, labels)
         except FcnrtError as error:
             return partial(_fail, error)
 
-        def land() -> Array:
-            wait()
+        def wait() -> Array:
+            complete()
             return labels if frame.ndim == 4 else labels[0]
 
-        return land
+        return wait
 
     def _as_batch(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Checked frames as a C-contiguous batch (N, H, W, 3)."""
@@ -310,9 +326,8 @@ class Segmenter:
         self._backend.check_shape((batch, rows, columns))
 
 
-def _landed(flight: tuple[npt.NDArray[np.uint8], Callable[[], Array]]) -> tuple[npt.NDArray[np.uint8], Array]:
-    frame, land = flight
-    return frame, land()
+def _completed(item: Item, wait: Callable[[], Array]) -> tuple[Item, Array]:
+    return item, wait()
 
 
 def _fail(error: FcnrtError) -> Array:

@@ -40,15 +40,17 @@ class Source:
 class Segmenter:
     """Labels that are the frame's red channel; `before` is called with that of each frame."""
 
+    in_flight = 2
+
     def __init__(self, before: Callable[[int], object] = lambda red: None) -> None:
         self._before = before
         self.depths: list[int] = []
 
-    def stream(self, frames: Iterable[Any], depth: int) -> Iterator[tuple[Any, Any]]:
+    def stream(self, frames: Iterable[Any], depth: int, *, pixels: Callable[[Any], Any]) -> Iterator[tuple[Any, Any]]:
         self.depths.append(depth)
-        for pixels in frames:
-            self._before(int(pixels[0, 0, 0]))
-            yield pixels, pixels[..., 0]
+        for frame in frames:
+            self._before(int(pixels(frame)[0, 0, 0]))
+            yield frame, pixels(frame)[..., 0]
 
 
 class Sink:

@@ -195,6 +195,22 @@ def test_stream_runs_at_most_depth_ahead(segment: fcnrt.Segmenter) -> None:
         assert len(fetched) <= count + 2
 
 
+def test_stream_of_things_that_hold_their_frame(segment: fcnrt.Segmenter) -> None:
+    things = [{"frame": frames_of(1, 20 + index, 31, seed=index)[0]} for index in range(4)]
+    for depth in (1, 3):
+        results = list(segment.stream(things, depth, pixels=lambda thing: thing["frame"]))
+        assert all(got is given for (got, _), given in zip(results, things, strict=True))
+        assert all(np.array_equal(labels, segment(thing["frame"])) for thing, labels in results)
+
+
+def test_one_frame_in_flight_is_labelled_in_the_callers_thread(segment: fcnrt.Segmenter) -> None:
+    """Who fetches ahead already, as a pipeline does, needs no second thread that waits for the first."""
+    frames, threads = [frames_of(1, 24, 24)[0]] * 3, set()
+    segment.backend.observer = lambda stage: threads.add(threading.current_thread())
+    assert len(list(segment.stream(frames, depth=1))) == 3 and threads == {threading.current_thread()}
+    assert len(list(segment.stream(frames, depth=2))) == 3 and len(threads) == 2
+
+
 def test_stream_raises_at_the_bad_frames_turn(segment: fcnrt.Segmenter) -> None:
     good, bad = frames_of(1, 24, 24)[0], np.zeros((5, 5), np.uint8)
     results = segment.stream([good, good, bad, good], depth=2)
@@ -292,7 +308,7 @@ def test_many_shapes_keep_few_buffers(segment: fcnrt.Segmenter) -> None:
     for height in range(20, 40):
         segment(frames_of(1, height, 25)[0])
     backend = segment._backend
-    assert len(backend._tails) == len(backend._scores) == 8  # type: ignore[attr-defined]
+    assert len(backend._upsamplers) == len(backend._network._scores) == 8  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -607,7 +623,7 @@ def test_confidence_of_scores_that_are_not_finite(exported: Export, tmp_path: Pa
 def test_clone_shares_the_engine_and_nothing_else(model: Path) -> None:
     with fcnrt.Segmenter(model, device="cpu", input_size=(40, 50), color="bgr") as segment:
         clone = segment.clone()
-        assert clone._backend._session is segment._backend._session  # type: ignore[attr-defined]
+        assert clone.backend._network._session is segment.backend._network._session  # type: ignore[attr-defined]
         assert (clone.spec, clone.device, clone.classes) == (segment.spec, segment.device, segment.classes)
         frames = frames_of(2, 66, 55)
         first, second = segment.scores(frames[0]), clone.scores(frames[1])

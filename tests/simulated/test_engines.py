@@ -93,9 +93,9 @@ def load(simulate, monkeypatch, tmp_path, onnx_file):
 
 def expected_scores(onnx_file, frames):
     from fcnrt.backends.base import Options
-    from fcnrt.backends.onnxruntime import OrtBackend
+    from fcnrt.backends.cpu import open_on_cpu
 
-    return OrtBackend(onnx_file, Options(device="cpu", threads=1)).scores(frames)
+    return open_on_cpu(onnx_file, Options(device="cpu", threads=1)).scores(frames)
 
 
 def public(thing):

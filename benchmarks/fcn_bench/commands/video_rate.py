@@ -40,10 +40,10 @@ class StandIn:
     """A network that keeps each frame for a while without using the processor; its labels are drawn beforehand."""
 
     def __init__(self, labels_hw: Any, wait_ms: float) -> None:
-        self._labels_hw, self._wait_s = labels_hw, wait_ms / 1e3
+        self._labels_hw, self._wait_s, self.in_flight = labels_hw, wait_ms / 1e3, 1
 
-    def stream(self, frames: Iterable[Any], depth: int = 3) -> Iterator[tuple[Any, Any]]:
-        """(frame, labels) of each frame, in order."""
+    def stream(self, frames: Iterable[Any], depth: int = 3, **options: Any) -> Iterator[tuple[Any, Any]]:
+        """(frame, labels) of each frame, in order, as a Segmenter's; the frames are not looked at."""
         for frame in frames:
             time.sleep(self._wait_s)
             yield frame, self._labels_hw

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Backend", "Options", "open_backend", "read_certificate", "read_model", "read_spec"]
 
-MAKERS = {".onnx": "export/to_onnx.py CHECKPOINT", ".engine": "export/build_engine.py MODEL.onnx"}
+EXPORT_COMMANDS = {".onnx": "export/to_onnx.py CHECKPOINT", ".engine": "export/build_engine.py MODEL.onnx"}
 
 
 def open_backend(path: Path, options: Options) -> Backend:
@@ -93,15 +93,15 @@ def _open_onnx(path: Path, options: Options, index: int | None) -> Backend:
                 reason = str(error)
         if options.device != "auto":
             raise BackendError(f"device {options.device!r}: {reason}; use device='cpu'")
-    from .onnxruntime import OrtBackend
+    from .cpu import open_on_cpu
 
-    return OrtBackend(path, options)
+    return open_on_cpu(path, options)
 
 
 def _check_path(path: Path) -> None:
-    if path.suffix not in MAKERS:
+    if path.suffix not in EXPORT_COMMANDS:
         raise ModelFileError(
             f"{path}: expected a .onnx or .engine file, got {path.suffix or 'no suffix'}; see export/to_onnx.py"
         )
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such file; make it with: python {MAKERS[path.suffix]} -o {path}")
+        raise ModelFileError(f"{path}: no such file; make it with: python {EXPORT_COMMANDS[path.suffix]} -o {path}")

@@ -38,10 +38,15 @@ class Backend(ABC):
     Attributes:
         spec: what the model file says of itself.
         device: where the network runs, "cpu" or "cuda:0".
+        in_flight: how many submitted batches it works on at once.
+        observer: called with the name of each stage of the work when that has ended, in the thread that does it; None
+            for nobody. For measuring alone: a GPU is waited for after each stage.
     """
 
     spec: ModelSpec
     device: str
+    in_flight: int
+    observer: Callable[[str], None] | None = None
 
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:
@@ -96,9 +101,22 @@ class Backend(ABC):
         raise NotImplementedError(f"frames in device memory on the {self.device}")
 
     @abstractmethod
+    def run_network(self, frames: Frames, times: int) -> None:
+        """Run the network alone on the same frames several times in a row, and wait: for measuring.
+
+        Raises:
+            BackendError: the engine failed.
+        """
+
+    @abstractmethod
     def clone(self) -> Backend:
         """Another one for another thread."""
 
     @abstractmethod
     def close(self) -> None:
         """Free what the engine holds; a second call does nothing."""
+
+    def _mark(self, stage: str) -> None:
+        """Tell the observer, if there is one, that a stage has ended."""
+        if self.observer is not None:
+            self.observer(stage)

@@ -27,7 +27,7 @@ from ..gpu.arrays import DeviceArray, DeviceFrames, DeviceView, packed_view
 from ..gpu.cuda import ALIGNMENT, Event, Gpu, Memory, PinnedMemory, Stream
 from ..gpu.kernels import SCORE_DTYPES, DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
 from ..gpu.proofs import prove_nv12, prove_resizing, prove_upsampling
-from ..gpu.staging import Room, Slot
+from ..gpu.staging import GrowingBuffer, Slot
 from ..ops.reference import label_dtype
 from .base import Backend, Confidence, Frames, Labels, Options, Scores, Shape
 from .recent import Recent
@@ -99,7 +99,7 @@ class GpuBackend(Backend):
 
     def __init__(self, gpu: Gpu, network: Network, kernels: Kernels, options: Options):
         self._gpu, self._network, self._kernels, self._options = gpu, network, kernels, options
-        self.spec, self.device = network.spec, f"cuda:{gpu.index}"
+        self.spec, self.device, self.in_flight = network.spec, f"cuda:{gpu.index}", SLOTS
         self._swap = options.color not in (None, network.color)
         if options.input_size is not None:
             self._need_scores("input_size")
@@ -108,7 +108,7 @@ class GpuBackend(Backend):
             self._upload, self._download = Stream(gpu), Stream(gpu)
             self._slots = [Slot(gpu) for _ in range(SLOTS)]
             self._entered, self._left = Event(gpu), Event(gpu)
-            self._converted, self._resized = Room(gpu, Memory), Room(gpu, Memory)
+            self._converted, self._resized = GrowingBuffer(gpu, Memory), GrowingBuffer(gpu, Memory)
             self._nonfinite = PinnedMemory(gpu, 4)  # a kernel writes to it across the bus, in the rare case
             self._nonfinite.array[:] = 0
             self._nonfinite_address = self._nonfinite.device_address
@@ -125,11 +125,13 @@ class GpuBackend(Backend):
     def submit(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> Callable[[], None]:
         targets = [labels] if confidence is None else [labels, confidence]
         slot = self._next_slot()
+        self._mark("checks")
         with self._working():
             view = self._sent(frames, slot)
             self._label(DeviceFrames((view,)), *slot.addresses_for(targets))
             slot.computed.record(self._compute)
             slot.fetch(targets, self._download)
+            self._mark("device to host", self._download)
         return lambda: self._deliver(slot, targets)
 
     def scores(self, frames: Frames) -> Scores:
@@ -141,6 +143,18 @@ class GpuBackend(Backend):
             self._compute.synchronize()
             found = self._gpu.downloaded(scores.address, scores.shape, SCORE_DTYPES[scores.type])
             return found.astype(np.float32, copy=False)
+
+    def run_network(self, frames: Frames, times: int) -> None:
+        slot = self._next_slot()
+        with self._working():
+            address, seen = self._network_input(DeviceFrames((self._sent(frames, slot),)))
+            (labels,) = slot.addresses_for([np.empty(frames.shape[:3], label_dtype(len(self.spec.classes)))])
+            for _ in range(times):
+                if self._network.output == "labels":
+                    self._network.labels(address, seen, labels)
+                else:
+                    self._network.scores(address, seen)
+            self._compute.synchronize()
 
     def label_on_device(
         self, frames: DeviceFrames, stream: int, labels: DeviceView | None, confidence: DeviceView | None
@@ -169,8 +183,8 @@ class GpuBackend(Backend):
             self._network.close()
             for slot in self._slots:
                 slot.close()
-            for room in (self._converted, self._resized):
-                room.close()
+            for buffer in (self._converted, self._resized):
+                buffer.close()
             self._nonfinite.close()
         for cache in (self._upsamplers, self._resizers, self._unused):
             cache.clear()
@@ -186,6 +200,13 @@ class GpuBackend(Backend):
                     self._gpu.synchronize()
                 raise
 
+    def _mark(self, stage: str, stream: Stream | None = None) -> None:
+        """Tell the observer, if there is one, that a stage has ended, when its stream has."""
+        if self.observer is not None:
+            if stream is not None:
+                stream.synchronize()
+            super()._mark(stage)
+
     def _next_slot(self) -> Slot:
         self._turn = (self._turn + 1) % SLOTS
         return self._slots[self._turn]
@@ -194,12 +215,15 @@ class GpuBackend(Backend):
         """Host frames on the device, as far as the compute stream is concerned."""
         slot.deliver()  # results that nobody has waited for yet
         view = slot.send(frames, self._upload)
+        self._mark("host staging")
+        self._mark("host to device", self._upload)
         self._compute.wait(slot.uploaded)
         return view
 
     def _deliver(self, slot: Slot, targets: list[Labels]) -> None:
         with self._working():
             slot.deliver(targets)
+        self._mark("host copy")
         self._check_finite()
 
     def _enter(self, caller: Stream, arrays: Sequence[DeviceView]) -> None:
@@ -221,10 +245,13 @@ class GpuBackend(Backend):
             if confidence is not None:
                 self._need_scores("confidence")
             self._network.labels(address, seen, labels)
+            self._mark("engine", self._compute)
             return
         scores = self._network.scores(address, seen)
+        self._mark("engine", self._compute)
         upsample = self._upsampler_for(scores, frames.shape, seen)
         upsample(scores.address, labels, confidence, self._nonfinite_address, self._compute)
+        self._mark("tail", self._compute)
 
     def _network_input(self, frames: DeviceFrames) -> tuple[int, Shape]:
         """Address and shape of what the network is to see: the frames themselves wherever that is possible."""
@@ -236,17 +263,18 @@ class GpuBackend(Backend):
         size = self._options.input_size or (height, width)
         contiguous = view.strides == packed_view(0, view.shape, np.uint8, None).strides
         if size != (height, width) or swap or not contiguous or view.address % ALIGNMENT:
-            room = self._resized.at_least(batch * size[0] * size[1] * 3)
-            self._resizer_for((height, width), size, swap)(view, room.address, self._compute)
-            return room.address, (batch, *size)
+            resized = self._resized.at_least(batch * size[0] * size[1] * 3)
+            self._resizer_for((height, width), size, swap)(view, resized.address, self._compute)
+            self._mark("resizing", self._compute)
+            return resized.address, (batch, *size)
         return view.address, frames.shape
 
     def _as_pixels(self, frames: DeviceFrames) -> DeviceFrames:
         """An NV12 frame in the network's channel order."""
         shape = (*frames.shape, 3)
-        room = self._converted.at_least(shape[1] * shape[2] * 3)
-        self._convert_nv12(frames, room.address, self._compute)
-        return DeviceFrames((packed_view(room.address, shape, np.uint8, room),))
+        memory = self._converted.at_least(shape[1] * shape[2] * 3)
+        self._convert_nv12(frames, memory.address, self._compute)
+        return DeviceFrames((packed_view(memory.address, shape, np.uint8, memory),))
 
     @functools.cached_property
     def _convert_nv12(self) -> DeviceNv12Converter:

@@ -23,6 +23,7 @@ class OnnxModel:
     Attributes:
         proto: the onnx.ModelProto.
         spec: what the file says of itself.
+        fixed_shape: (batch, height, width) that the file was fixed to, None where it is free.
 
     Raises:
         ModelFileError: the file is damaged, foreign, newer, or not self-contained.
@@ -34,12 +35,8 @@ class OnnxModel:
         self.proto = _load(path)
         self.spec = ModelSpec.from_metadata(self._metadata, str(path))
         self._check_contract()
-
-    @property
-    def fixed_shape(self) -> tuple[int | None, ...]:
-        """(batch, height, width) that the file was fixed to, None where it is free."""
         dims = self.proto.graph.input[0].type.tensor_type.shape.dim
-        return tuple(dim.dim_value or None for dim in dims[:3])
+        self.fixed_shape: tuple[int | None, ...] = tuple(dim.dim_value or None for dim in dims[:3])
 
     @property
     def parity(self) -> Any:

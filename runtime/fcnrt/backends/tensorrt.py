@@ -14,7 +14,7 @@ from ..contract.sidecar import REBUILD, Sidecar, read_sidecar
 from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line
 from ..gpu.cuda import Gpu, Graph, Memory, Stream
 from ..gpu.kernels import SCORE_DTYPES, Kernels
-from ..gpu.staging import Room
+from ..gpu.staging import GrowingBuffer
 from .base import Options, Shape
 from .gpu import DeviceScores, GpuBackend, Network
 from .recent import Recent
@@ -58,7 +58,7 @@ class TrtNetwork(Network):
         self.stream = Stream(engine.gpu)
         self._engine, self._graphs = engine, graphs
         self._activations = Memory(engine.gpu, engine.activation_nbytes)
-        self._scores = Room(engine.gpu, Memory)
+        self._scores = GrowingBuffer(engine.gpu, Memory)
         self._shared: dict[int, _Context] = {}
         self._captured: WeakValueDictionary[Shape, _Context] = WeakValueDictionary()
         self._scores_shapes: Recent[tuple[int, ...]] = Recent(MAX_SHAPES)
@@ -70,9 +70,9 @@ class TrtNetwork(Network):
     def scores(self, frames: int, shape: Shape) -> DeviceScores:
         batch, classes, height, width = self._scores_shapes.get(shape, lambda: self._infer_scores_shape(shape))
         itemsize = SCORE_DTYPES[self.scores_type].itemsize
-        room = self._scores.at_least(batch * classes * height * width * itemsize)
-        self._run(frames, shape, room.address)
-        return DeviceScores(room.address, (batch, classes, height, width), self.scores_type)
+        memory = self._scores.at_least(batch * classes * height * width * itemsize)
+        self._run(frames, shape, memory.address)
+        return DeviceScores(memory.address, (batch, classes, height, width), self.scores_type)
 
     def labels(self, frames: int, shape: Shape, labels: int) -> None:
         self._run(frames, shape, labels)

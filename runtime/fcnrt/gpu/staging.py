@@ -16,7 +16,7 @@ CHUNK = 1 << 20  # bytes
 SomeMemory = TypeVar("SomeMemory", Memory, PinnedMemory)
 
 
-class Room(Generic[SomeMemory]):
+class GrowingBuffer(Generic[SomeMemory]):
     """Memory that is replaced when more is needed.
 
     Args:
@@ -53,8 +53,8 @@ class Slot:
     """
 
     def __init__(self, gpu: Gpu):
-        self._host_frames, self._host_results = Room(gpu, PinnedMemory), Room(gpu, PinnedMemory)
-        self._frames, self._results = Room(gpu, Memory), Room(gpu, Memory)
+        self._host_frames, self._host_results = GrowingBuffer(gpu, PinnedMemory), GrowingBuffer(gpu, PinnedMemory)
+        self._frames, self._results = GrowingBuffer(gpu, Memory), GrowingBuffer(gpu, Memory)
         self.uploaded, self.computed, self._fetched = Event(gpu), Event(gpu), Event(gpu)
         self._targets: Sequence[Array] = ()
 
@@ -100,8 +100,8 @@ class Slot:
 
     def close(self) -> None:
         """Free the memory."""
-        for room in (self._host_frames, self._host_results, self._frames, self._results):
-            room.close()
+        for buffer in (self._host_frames, self._host_results, self._frames, self._results):
+            buffer.close()
 
 
 def _offsets(arrays: Sequence[Array]) -> list[int]:

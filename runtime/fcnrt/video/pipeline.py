@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -50,7 +50,9 @@ class Pipeline:
         self._decoded: Channel[Frame] = Channel(depth, drop_oldest=source.live)
         self._labelled: Channel[Labelled] = Channel(depth, drop_oldest=source.live)
         self._decode = Stage("decode", source, _frame_time, output=self._decoded)
-        labelled = _segment(segmenter, self._decoded, depth, on_device=source.color == "nv12")
+        # The stages fetch ahead: more frames in flight than the engine works on would only grow old.
+        in_flight = min(depth, segmenter.in_flight)
+        labelled = _segment(segmenter, self._decoded, in_flight, on_device=source.color == "nv12")
         self._segment = Stage("segment", labelled, _labelled_time, source=self._decoded, output=self._labelled)
         self._branches = [_Branch(sink, depth, source.live) for sink in sinks if not sink.in_main_thread]
         self._windows = [sink for sink in sinks if sink.in_main_thread]
@@ -172,21 +174,14 @@ class _Drawn(NamedTuple):
     drawn: Any
 
 
-def _segment(segmenter: Segmenter, frames: Iterable[Frame], depth: int, on_device: bool) -> Iterator[Labelled]:
+def _segment(segmenter: Segmenter, frames: Iterable[Frame], in_flight: int, on_device: bool) -> Iterator[Labelled]:
     if on_device:
         for frame in frames:
             yield Labelled(frame, segmenter(frame.pixels))
         return
-    flying: deque[Frame] = deque()
-
-    def pixels() -> Iterator[Any]:
-        for frame in frames:
-            flying.append(frame)
-            yield frame.pixels
-
-    with closing(segmenter.stream(pixels(), depth)) as results:
-        for _, labels in results:
-            yield Labelled(flying.popleft(), labels)
+    with closing(segmenter.stream(frames, in_flight, pixels=attrgetter("pixels"))) as results:
+        for frame, labels in results:
+            yield Labelled(frame, labels)
 
 
 def _draw(sink: Sink, inbox: Iterable[Labelled]) -> Iterator[_Drawn]:

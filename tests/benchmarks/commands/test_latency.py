@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -16,7 +17,7 @@ from fcn_bench.commands import latency
 from fcn_bench.data import frame_pool
 from fcn_bench.speed import contest, solo, throughput
 from fcn_bench.speed.contenders import CannotRun, Contender, Setup
-from fcn_bench.speed.stages import stage_times, staged_call
+from fcn_bench.speed.stages import observed, stage_times
 from fcn_bench.speed.timing import Pace
 from fcnrt import MediaError, Segmenter
 from simulated.host import MakeHost, frames_of
@@ -183,21 +184,20 @@ def test_stages_on_the_cpu_add_up(exported: Export) -> None:
         stages = stage_times(segment, frames, rounds=1)
         parts = sum(stages[name]["median_ms"] for name in ("network", "tail", "python"))
         assert parts == pytest.approx(stages["whole"]["median_ms"]) and min(stages["tail"].values()) > 0
-        assert "_make_labels" not in vars(segment._backend)  # left as it was
+        assert segment.backend.observer is None  # left as it was
 
 
 @pytest.mark.parametrize("engine", ["10.16.1", "onnxruntime"])
 def test_stages_on_a_gpu_do_what_a_call_does(engine: str, exported: Export, make_host: MakeHost) -> None:
     frames = frames_of(1, 65, 97)
     with make_host(engine).segmenter(exported("torchvision fcn")) as segment:
-        expected, labels = segment(frames), np.zeros((1, 65, 97), np.uint8)
-        laps: dict[str, list[float]] = {name: [] for name in ("host staging", "host to device", "engine", "tail")}
-        laps |= {"device to host": [], "host copy": []}
-        for _ in range(4):  # through all slots, and a captured graph
-            staged_call(segment._backend, frames, labels, laps)
-        np.testing.assert_array_equal(labels, expected)
-        assert all(len(times) == 4 for times in laps.values())
-        assert set(stage_times(segment, [frames], rounds=2)) == {*laps, "engine back to back"}
+        expected, laps = segment(frames), defaultdict[str, list[float]](list)
+        with observed(segment.backend, laps):
+            for _ in range(4):  # through all slots, and a captured graph
+                np.testing.assert_array_equal(segment(frames), expected)
+        stages = ["checks", "host staging", "host to device", "engine", "tail", "device to host", "host copy"]
+        assert list(laps) == stages and all(len(times) == 4 for times in laps.values())
+        assert set(stage_times(segment, [frames], 2)) == {*stages[1:], "whole", "python", "engine back to back"}
 
 
 def test_throughput_leaves_out_what_the_engine_does_not_take(exported: Export, make_host: MakeHost) -> None:

@@ -15,7 +15,7 @@ import pytest
 from fcnrt.errors import FrameError, MediaError, UsageError
 from fcnrt.video.channels import Stage
 from fcnrt.video.frames import Frame, Labelled, StopRequested
-from fcnrt.video.pipeline import DEPTH, Pipeline
+from fcnrt.video.pipeline import Pipeline
 from stand_ins import Segmenter, Sink, Source, failing_at
 
 PATIENCE_S = 20
@@ -35,7 +35,7 @@ def test_every_frame_of_a_file_reaches_every_sink_in_order() -> None:
     source, segmenter = Source(300), Segmenter()
     statistics = Pipeline(source, segmenter, sinks).run()
     assert all(sink.numbers == list(range(300)) and sink.closed == 1 for sink in sinks)
-    assert source.closed and segmenter.depths == [DEPTH]
+    assert source.closed and segmenter.depths == [Segmenter.in_flight]
     assert (statistics.decoded, statistics.labelled, statistics.delivered, statistics.dropped) == (300, 300, 300, 0)
     names = ["decode", "segment", "draw fast", "write fast", "draw slow", "write slow"]
     assert [(stage.name, stage.frames) for stage in statistics.stages] == [(name, 300) for name in names]
@@ -80,8 +80,8 @@ def test_whoever_is_slow_gets_the_newest_frame_of_a_live_source_next(slow: str) 
                 lies_ready.set()
 
     class LiveSegmenter(Segmenter):
-        def stream(self, frames: Any, depth: int) -> Iterator[tuple[Any, Any]]:
-            yield from super().stream(frames, depth)
+        def stream(self, frames: Any, depth: int, **options: Any) -> Iterator[tuple[Any, Any]]:
+            yield from super().stream(frames, depth, **options)
             if slow == "reader":
                 lies_ready.set()
 
