@@ -10,8 +10,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fcnrt.contract.files import atomic_path
+
 from ..command_line import add_checkpoint_flags, add_version, run_command, tool
 from ..errors import ExportError
+from ..quantization.exporting import add_flags as add_quantisation_flags
+from ..quantization.exporting import calibration_frames, quantise
+from ..quantization.exporting import report as report_quantisation
 
 if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is instant
     from onnx import ModelProto
@@ -43,8 +48,10 @@ def export(options: argparse.Namespace) -> Path:
         OSError: the output cannot be written.
     """
     from ..checkpoints.recognition import build, choose_contract, recognise
+    from ..graph.onnx_file import write_model
     from ..graph.verify import reference_cases
 
+    frames = calibration_frames(options)
     checkpoint = _load(options)
     output = _checked_output(options.output or _default_output(options), checkpoint)
     family, variant = recognise(checkpoint, options.family, options.variant)
@@ -55,8 +62,16 @@ def export(options: argparse.Namespace) -> Path:
 
     cases = reference_cases(net, contract, options.color, fixed)
     model = _deployed(options, net, contract, cases, facts, fixed)
-    agreement = _write_verified(model, output, cases, options.precision)
+    quantisation = None
+    with atomic_path(output) as temporary:
+        agreement = _write_verified(model, temporary, cases, options.precision)
+        if frames is not None:
+            quantisation = quantise(model, net, frames, options, fixed)
+            write_model(quantisation.model, temporary)
     _report(output, net, facts, agreement, fixed)
+    if frames is not None and quantisation is not None:
+        report_quantisation(quantisation, frames)
+    print(f"next: fcnrt segment {output} street.jpg -o out/")
     return output
 
 
@@ -97,15 +112,12 @@ def _deployed(
     return model
 
 
-def _write_verified(model: ModelProto, output: Path, cases: list[Case], precision: str) -> Agreement:
-    from fcnrt.contract.files import atomic_path
-
+def _write_verified(model: ModelProto, path: Path, cases: list[Case], precision: str) -> Agreement:
     from ..graph.onnx_file import write_model
     from ..graph.verify import compare
 
-    with atomic_path(output) as temporary:
-        write_model(model, temporary)
-        return compare(temporary, cases, precision)
+    write_model(model, path)
+    return compare(path, cases, "fp16" if precision == "fp16" else "fp32")  # int8 is made of what was verified
 
 
 def _facts(options: argparse.Namespace, checkpoint: Checkpoint, net: Fcn, contract: InputContract) -> dict[str, Any]:
@@ -143,7 +155,7 @@ def _default_output(options: argparse.Namespace) -> Path:
     path = Path(options.checkpoint)
     while path.suffix in SUFFIXES:  # model_best.pth.tar; but pochih's names end in no suffix and hold dots
         path = path.with_suffix("")
-    return path.with_name(path.name + ("-fp16.onnx" if options.precision == "fp16" else ".onnx"))
+    return path.with_name(path.name + ("" if options.precision == "fp32" else f"-{options.precision}") + ".onnx")
 
 
 def _report(output: Path, net: Fcn, facts: dict[str, Any], agreement: Agreement, fixed: dict[str, int]) -> None:
@@ -163,7 +175,6 @@ def _report(output: Path, net: Fcn, facts: dict[str, Any], agreement: Agreement,
     print(f"  agreement  {agreement.share:.4%} of {agreement.pixels} labels equal torch's, at {sizes}")
     if agreement.share < USUAL:
         print(f"  caution    trained networks keep {USUAL:.1%}: compare mIoU before you rely on this file")
-    print(f"next: fcnrt segment {output} street.jpg -o out/")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -173,7 +184,9 @@ def _parser() -> argparse.ArgumentParser:
     add_version(parser)
     parser.add_argument("checkpoint", help="checkpoint file, or fcn_resnet50 / fcn_resnet101 for torchvision's weights")
     parser.add_argument("-o", "--output", type=Path, help="ONNX file to write (default: beside the checkpoint)")
-    parser.add_argument("--precision", choices=("fp32", "fp16"), default="fp32", help="type of the network's body")
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="type of the network's body"
+    )
     parser.add_argument("--color", choices=("rgb", "bgr"), default="rgb", help="channel order that frames will have")
     parser.add_argument(
         "--classes", metavar="NAMES", help="voc, cityscapes, camvid, ade20k, or a file of one name a line"
@@ -184,6 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in DIMENSIONS:
         parser.add_argument(f"--{name}", type=_size, metavar="N", help=f"fix the {name} (default: dynamic)")
     add_checkpoint_flags(parser)
+    add_quantisation_flags(parser)
     parser.add_argument("--opset", type=int, default=17, metavar="N", choices=range(17, 21), help="17 (default) to 20")
     return parser
 

@@ -50,7 +50,7 @@ class ModelSpec:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     scale: float
-    precision: Literal["fp32", "fp16"]
+    precision: Literal["fp32", "fp16", "int8"]
     tail: Tail
     min_size: int
     checkpoint_sha256: str
@@ -184,7 +184,7 @@ _PARSERS: dict[str, Any] = {
     "mean": _triple,
     "std": _triple,
     "scale": _positive,
-    "precision": _one_of("fp32", "fp16"),
+    "precision": _one_of("fp32", "fp16", "int8"),
     "tail": _tail,
     "min_size": _whole(1, MAX_TAIL),
     "checkpoint_sha256": _text,
