@@ -24,6 +24,7 @@ from ..report.markdown import contest_tables
 from ..report.markup import Markup, facts, joined, tag
 from ..report.parity import parity_section
 from ..report.plots import standalone
+from ..report.slips import slips_section
 from ..report.video import video_section
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
@@ -85,6 +86,8 @@ class Source:
             return f"Latency of {self.content['model']['name']} on the {self.content['device'].upper()}"
         if self.kind == "parity":
             return f"Parity with {self.content['reference']['file']} on {self.content['data']['name']}"
+        if self.kind == "five-lines":
+            return f"Slips in preparing frames, {self.content['checkpoint']['name']} on {self.content['data']['name']}"
         if self.kind == "video-rate":
             return "Video: a pipeline beside its stages"
         return "The last step alone: scores to labels on the CPU"
@@ -213,6 +216,7 @@ SECTIONS: Mapping[str, Callable[[Source], Markup]] = {
     "parity": lambda source: parity_section(source.content, source.path.with_suffix("")),
     "latency": lambda source: latency_section(source.content),
     "tail": lambda source: tail_section(source.content),
+    "five-lines": lambda source: slips_section(source.content),
     "video-rate": lambda source: video_section(source.content),
 }
 
@@ -227,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
         "results",
         type=Path,
         nargs="*",
-        help="JSON files of parity.py, latency.py, tail.py, video_rate.py (benchmarks/results/*.json)",
+        help="JSON files of parity.py, latency.py, tail.py, five_lines.py, video_rate.py (benchmarks/results/*.json)",
     )
     add("-o", "--output", type=Path, default=RESULTS / "report.html", help="the page (benchmarks/results/report.html)")
     add("--markdown", action="store_true", help="also print the latency tables as README quotes them")

@@ -1,4 +1,4 @@
-"""Latency tables as README quotes them: `report.py --markdown` prints them, a test holds README to the results."""
+"""Tables as README and docs/ quote them: `report.py --markdown` prints them, a test holds the pages to the results."""
 
 from __future__ import annotations
 
@@ -22,6 +22,22 @@ def contest_tables(result: Result) -> Iterator[str]:
         )
         lines = [head, ("---",) * len(head), *(_cells(row) for row in made["rows"])]
         yield "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def slip_table(result: Result) -> Iterator[str]:
+    """The lines of the table of a file of benchmarks/five_lines.py."""
+    yield "| frames prepared | mIoU | points lost | equal labels |"
+    yield "| --- | --- | --- | --- |"
+    for cells in slip_cells(result):
+        yield f"| {' | '.join(cells)} |"
+
+
+def slip_cells(result: Result) -> Iterator[tuple[str, ...]]:
+    """A row for each slip: what was done, mean IoU in points, points lost, share of labels that stay."""
+    best = result["rows"][0]["mean_iou"]
+    for row in result["rows"]:
+        points = (f"{100 * value:.1f}" for value in (row["mean_iou"], best - row["mean_iou"]))
+        yield row["title"], *points, f"{row['equal_labels']:.1%}"
 
 
 def _cells(row: Result) -> tuple[str, ...]:

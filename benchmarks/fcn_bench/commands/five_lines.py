@@ -1,0 +1,123 @@
+"""What "five lines of ONNX Runtime" cost in mean IoU where they prepare frames otherwise than the training did.
+
+python benchmarks/five_lines.py model.pth --data CamVid
+
+The checkpoint's own network in torch, float32, labels the same frames as it was trained to, and with each slip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from fcn_export.checkpoints.reading import load_checkpoint
+from fcn_export.checkpoints.recognition import build, choose_contract, recognise
+from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
+from fcn_export.families import Fcn, InputContract
+
+from ..arguments import whole_number
+from ..data.datasets import KINDS, DataError
+from ..data.measured_frames import MeasuredFrames
+from ..machine import environment
+from ..metrics import ConfusionMatrix
+from ..parity.slips import AS_TRAINED, SLIPS, Slip, labels_with
+from ..report.markdown import slip_table
+from ..result_files import now, shown, write_result
+
+PACKAGES = ("numpy", "torch")
+
+
+class Tally:
+    """What one slip costs, counted over frames."""
+
+    def __init__(self, slip: Slip, classes: int) -> None:
+        self.slip, self._matrix = slip, ConfusionMatrix(classes)
+        self._equal = self._pixels = 0
+
+    def add(self, labels_hw: Any, right_hw: Any, truth_hw: Any) -> None:
+        """Count a frame: labels with the slip, labels as trained, and the truth, all (H, W)."""
+        self._matrix.update(labels_hw, truth_hw)
+        self._equal += int(np.count_nonzero(labels_hw == right_hw))
+        self._pixels += labels_hw.size
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "title": self.slip.title,
+            "mean_iou": self._matrix.mean_iou(),
+            "pixel_accuracy": self._matrix.pixel_accuracy(),
+            "equal_labels": self._equal / self._pixels,
+        }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
+    options = _parser().parse_args(argv)
+    options.command = shown(sys.argv[1:] if argv is None else argv)
+    return run_command("five_lines", lambda: measure(options), refusals=(DataError,))
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Measure every slip, print the table, write the result.
+
+    Raises:
+        ExportError: the checkpoint cannot be read or recognised.
+        DataError: the data cannot be read, are not annotated, or have other classes.
+        OSError: the result cannot be written.
+    """
+    frames = MeasuredFrames(options.data, options.split, options.kind, options.limit)
+    net, contract, sha256 = _network(options)
+    if frames.classes is None or len(frames.classes) != net.classes:
+        raise DataError(f"{options.data}: expected annotated frames of the checkpoint's {net.classes} classes")
+    tallies = _tallied(frames, net, contract)
+    checkpoint = {"name": Path(options.checkpoint).name, "sha256": sha256, "network": f"{net.family} {net.variant}"}
+    result = {
+        "benchmark": "five-lines",
+        "date": now(),
+        "command": ["benchmarks/five_lines.py", *options.command],
+        "environment": {**environment(PACKAGES), "threads": "all"},
+        "data": {"name": frames.name, "frames": len(frames), "sha256": frames.sha256},
+        "checkpoint": checkpoint,
+        "rows": [tally.as_json() for tally in tallies],
+    }
+    print("\n".join(slip_table(result)))
+    write_result(result, options.json)
+    print(f"wrote {options.json}")
+
+
+def _network(options: argparse.Namespace) -> tuple[Fcn, InputContract, str]:
+    found = load_checkpoint(Path(options.checkpoint), options.trust_pickle)
+    family, variant = recognise(found, options.family, options.variant)
+    return build(found, family, variant), choose_contract(family, options.input_scale), found.sha256
+
+
+def _tallied(frames: MeasuredFrames, net: Fcn, contract: InputContract) -> list[Tally]:
+    tallies = [Tally(slip, net.classes) for slip in SLIPS]
+    for frame in tqdm(frames, unit="frame", disable=None, leave=False):
+        right_hw = labels_with(AS_TRAINED, net, contract, frame.frame_hwc)
+        for tally in tallies:
+            labels_hw = (
+                right_hw if tally.slip is AS_TRAINED else labels_with(tally.slip, net, contract, frame.frame_hwc)
+            )
+            tally.add(labels_hw, right_hw, frame.truth_hw)
+    return tallies
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="five_lines.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_version(parser)
+    add = parser.add_argument
+    add("checkpoint", help="checkpoint file")
+    add("--data", required=True, help="root of an annotated VOC, Cityscapes or CamVid tree")
+    add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
+    add("--split", default="val", help="of the data set (val)")
+    add("--limit", type=whole_number, metavar="N", help="N frames, evenly spread (all)")
+    add("--json", type=Path, metavar="FILE", default=Path("five-lines.json"), help="result (five-lines.json)")
+    add_checkpoint_flags(parser.add_argument_group("where the checkpoint cannot tell"))
+    return parser
