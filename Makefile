@@ -21,6 +21,7 @@ lint: $(INSTALLED)  ## what CI checks beside the tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	@test ! -x $(BIN)/hadolint || $(BIN)/hadolint docker/*.Dockerfile
 
 kernels: $(INSTALLED)  ## compile the GPU kernels for every GPU generation, to install with the package
 	$(BIN)/python export/compile_kernels.py -o runtime/fcnrt/gpu/packs

@@ -28,7 +28,7 @@ def test_links_lead_somewhere(shown: Page) -> None:
 
 def test_the_index_names_every_page() -> None:
     listed = {link.partition("#")[0] for link in page("docs/README.md").links}
-    assert {shown.path.name for shown in PAGES[1:]} - {"README.md"} <= listed
+    assert {shown.path.name for shown in PAGES if shown.name.startswith("docs/")} - {"README.md"} <= listed
 
 
 def test_readme_fits_few_screens() -> None:

@@ -33,6 +33,7 @@ from tiny_networks import tiny
 # What a command contains -> why it is not run here.
 NOT_RUN = {
     r"^make ": "installs, trains or tests for minutes; CI runs lint and test, tests/benchmarks runs the demo",
+    r"/pytest ": "runs these tests",
     r"^pip ": "would change the environment; tests/test_packaging.py installs the wheel",
     r"fcn_resnet50 ": "downloads torchvision's weights",
     r"\.engine|build_engine\.py": "needs a GPU; tests/export builds for TensorRT for RTX, tests/gpu runs engines",
@@ -125,6 +126,8 @@ def test_command_that_is_not_run_is_one_that_we_have(command: str) -> None:
         assert (ROOT / arguments[0]).is_file()
         if arguments[1:]:
             parser_of(arguments[0]).parse_args(arguments[1:])
+    elif program.endswith("pytest"):
+        assert all((ROOT / name).exists() for name in arguments)
     elif program.endswith("fcnrt"):
         runtime_parser().parse_args(arguments)
     elif program == "make":

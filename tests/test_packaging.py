@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import email
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,13 +16,15 @@ import pytest
 import fcnrt
 from places import ROOT
 
+# What a wheel is made of; docker/ builds images of the same.
+NEEDED = ("setup.cfg", "pyproject.toml", "LICENSE", "docs/package.md", "runtime", "export", "benchmarks/fcn_bench")
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's wheel, built from a copy: setuptools writes into the folder that it builds."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    tracked = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "runtime", "export", "benchmarks")
-    subprocess.run(["cp", "-r", *(ROOT / name for name in tracked), source], check=True)
+    subprocess.run(["cp", "-r", "--parents", *NEEDED, source], cwd=ROOT, check=True)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--wheel-dir", out, source], check=True)
     (path,) = out.iterdir()
@@ -50,6 +54,33 @@ def test_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
         check=True,
     )
     assert run.stdout == f"fcnrt {fcnrt.__version__}\n"
+
+
+def test_an_index_can_show_what_the_wheel_says_of_itself(wheel: Path) -> None:
+    """Links and pictures of the repository lead nowhere from there."""
+    (name,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("METADATA"))
+    metadata = email.message_from_bytes(zipfile.ZipFile(wheel).read(name))
+    assert metadata["Description-Content-Type"] == "text/markdown" and "Typing :: Typed" in str(metadata)
+    description = metadata.get_payload()
+    assert description.startswith("fcnrt takes a trained FCN segmentation checkpoint")
+    assert not re.findall(r"\]\((?!https://)", description)
+
+
+def test_the_images_let_through_what_a_wheel_is_made_of() -> None:
+    passed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert {*NEEDED, "constraints.txt"} <= {*passed}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docker").glob("*.Dockerfile")), ids=lambda path: path.name)
+def test_dockerfile_is_sound(path: Path) -> None:
+    text = path.read_text()
+    (extras,) = re.findall(r'^ARG EXTRAS="(.*)"', text, flags=re.M)
+    assert all(f"\n{extra} =\n" in (ROOT / "setup.cfg").read_text() for extra in extras.split(","))
+    assert all((ROOT / name).exists() for name in re.findall(r"export/\w+\.py", text))
+    linter = Path(sys.executable).with_name("hadolint")
+    if not linter.exists():
+        pytest.skip("hadolint is not installed; it comes with `make install` on Linux x86-64")
+    subprocess.run([linter, path], check=True)
 
 
 def test_wheel_needs_numpy_alone(wheel: Path) -> None:

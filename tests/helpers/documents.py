@@ -78,7 +78,7 @@ def _bare(line: str) -> str:
     return re.split(r"(?:^|\s+)#| > ", line)[0].strip()
 
 
-PAGES = [Page(ROOT / "README.md"), *(Page(path) for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [Page(path) for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))]
 
 
 def page(name: str) -> Page:

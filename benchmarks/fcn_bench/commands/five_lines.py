@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from fcn_export.checkpoints.reading import load_checkpoint
@@ -79,7 +80,7 @@ def measure(options: argparse.Namespace) -> None:
         "benchmark": "five-lines",
         "date": now(),
         "command": ["benchmarks/five_lines.py", *options.command],
-        "environment": {**environment(PACKAGES), "threads": "all"},
+        "environment": {**environment(PACKAGES), "threads": torch.get_num_threads()},
         "data": {"name": frames.name, "frames": len(frames), "sha256": frames.sha256},
         "checkpoint": checkpoint,
         "rows": [tally.as_json() for tally in tallies],
