@@ -57,6 +57,13 @@ ENCODERS = (
     Encoder("libopenh264", {}),
     Encoder("mpeg4", {"flags": "+qscale", "global_quality": "354"}, most_ticks=60_000),  # quantiser 3
 )
+# For who watches now: no frame waits for another, and any picture can be made one from which a reader can start.
+_KEYS = {"bf": "0", "forced-idr": "1"}
+LIVE_ENCODERS = (
+    Encoder("libx264", {"preset": "veryfast", "tune": "zerolatency", "x264-params": "repeat-headers=1", **_KEYS}),
+    Encoder("h264_nvenc", {"preset": "p4", "tune": "ull", "delay": "0", "zerolatency": "1", **_KEYS}),
+    Encoder("libopenh264", {}),
+)
 EXACT_ENCODERS = (Encoder("libx264rgb", {"preset": "superfast", "qp": "0", "bf": "0"}, pixel_format="bgr0"),)
 
 # FFmpeg's numbers for the colours of BT.709, and for RGB as it is.

@@ -1,0 +1,98 @@
+"""Overlay video that leaves the machine: pushed to an RTSP or RTMP server, or as MPEG-TS over UDP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from ...pictures.drawing import Drawing
+from ..backoff import Backoff
+from ..frames import FrameSource, Labelled, Sink
+from ..sources.addresses import public, scheme
+from .labelled import FALLBACK_RATE, host_labels, host_pixels
+from .pace import Pace
+from .publisher import Picture, Publisher
+from .relay import Order
+
+
+class Muxer(NamedTuple):
+    """FFmpeg's name of a muxer, and its options."""
+
+    name: str
+    options: Mapping[str, str] = {}
+
+
+# By the scheme of the address.
+MUXERS: Mapping[str, Muxer] = {
+    "rtsp": Muxer("rtsp", {"rtsp_transport": "tcp"}),
+    "rtsps": Muxer("rtsp", {"rtsp_transport": "tcp"}),
+    "rtmp": Muxer("flv", {"flvflags": "no_duration_filesize"}),
+    "rtmps": Muxer("flv", {"flvflags": "no_duration_filesize"}),
+    "udp": Muxer("mpegts", {"muxdelay": "0"}),
+}
+
+
+class PushVideo(Sink):
+    """Pushes frames with their labels drawn over them to a server, as H.264 with as little delay as it takes.
+
+    The server always gets the newest frame; while it is slow or gone, older ones are dropped and counted. One that is
+    lost is looked for until it is found. A file is pushed at the speed at which it plays.
+
+    Args:
+        address: rtsp, rtsps, rtmp, rtmps or udp.
+        source: where the frames come from; it tells size and rate.
+        drawing: how to draw the labels.
+        timeout: seconds until a silent server is given up.
+        backoff: when to try again.
+
+    Raises:
+        MediaError: the server cannot be reached.
+    """
+
+    in_main_thread = False
+
+    def __init__(
+        self,
+        address: str,
+        source: FrameSource,
+        drawing: Drawing,
+        *,
+        timeout: float = 10.0,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.name, self._drawing, self._pace = public(address), drawing, Pace(source.live)
+        muxer = MUXERS[scheme(address) or ""]
+        rate = str(source.rate or FALLBACK_RATE)
+        order = Order(address, muxer.name, dict(muxer.options), source.size, rate, timeout)
+        self._publisher = Publisher(order, backoff or Backoff())
+
+    def draw(self, labelled: Labelled) -> Picture:
+        return Picture(self._drawing(host_pixels(labelled), host_labels(labelled)), labelled.frame.time)
+
+    def write(self, drawn: Picture) -> None:
+        self._publisher.put(drawn._replace(time=self._pace.hold(drawn.time)))
+
+    def close(self) -> None:
+        self._publisher.close()
+
+    @property
+    def delivered(self) -> int:
+        """Frames that the server got."""
+        return self._publisher.delivered
+
+    @property
+    def dropped(self) -> int:
+        """Frames that it did not get, for want of time or of a connection."""
+        return self._publisher.dropped
+
+    @property
+    def reconnections(self) -> int:
+        """How often the server was lost and found."""
+        return self._publisher.reconnections
+
+    @property
+    def notes(self) -> list[str]:
+        """A line about what was lost, if anything was."""
+        lost = {"frames dropped": self.dropped, "reconnections": self.reconnections}
+        told = [f"{count} {what}" for what, count in lost.items() if count]
+        return [f"{self.name}: {', '.join(told)}"] if told else []
