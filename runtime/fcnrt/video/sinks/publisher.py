@@ -48,7 +48,7 @@ class Relay:
     def push(self, frame_hwc: UInt8Array, time: Fraction) -> None:
         """Send a frame, (H, W, 3) uint8 RGB, to be shown at `time`, in seconds; raises MediaError where that fails."""
         height, width, _ = frame_hwc.shape
-        self._exchange(HEAD.pack(height, width, round(1_000_000 * time)), memoryview(frame_hwc).cast("B"))
+        self._exchange(HEAD.pack(height, width, round(1_000_000 * time)), frame_hwc.reshape(-1).data)
 
     def close(self) -> None:
         """Let it say goodbye, and end it."""

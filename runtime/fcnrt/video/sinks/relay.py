@@ -14,6 +14,7 @@ import json
 import os
 import select
 import signal
+import socket
 import stat
 import struct
 import sys
@@ -34,6 +35,7 @@ DONE = b"."
 
 _TICKS = 90_000  # per second; those of RTP and MPEG-TS
 _KEY_S = 1  # between pictures from which a reader can start
+_QUEUE_BYTES = 1 << 18  # half a second of 4 Mbit/s
 _I_PICTURE = 1  # AV_PICTURE_TYPE_I
 _GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 
@@ -77,7 +79,7 @@ class Stream:
         self._container = av.open(order.address, "w", format=order.format, container_options=order.options)
         self._stream = _add_video(self._container, encoder, Fraction(order.rate), self._prepare.size)
         self._container.start_encoding()
-        self._poll = _watch_sockets()
+        self._poll = _watched_sockets()
         self._start_us: int | None = None
         self._tick, self._key_tick = -1, 0
 
@@ -164,14 +166,26 @@ def _no_longer_than(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _watch_sockets() -> select.poll:
-    """Watch all sockets for the far end going away, of which RTMP's writing does not tell."""
+def _watched_sockets() -> select.poll:
+    """Set up the connections for frames that nobody waits for, and watch their far ends.
+
+    RTMP's writing does not always tell that the reader has gone, and what lies in a long queue is late.
+    """
     poll = select.poll()
     for descriptor in range(3, 64):
         with contextlib.suppress(OSError):
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 poll.register(descriptor, _GONE)
+                _hurry(descriptor)
     return poll
+
+
+def _hurry(descriptor: int) -> None:
+    """Keep a TCP connection's queue short, and send small packets at once."""
+    with socket.socket(fileno=os.dup(descriptor)) as same:
+        if same.type == socket.SOCK_STREAM:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _QUEUE_BYTES)
+            same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _reason(error: Exception) -> str:
