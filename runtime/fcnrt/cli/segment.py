@@ -15,6 +15,7 @@ from ..segmenter import Segmenter
 from ..video import Drawing, FrameSource, Labelled, Pipeline, Sink, open_source
 from ..video.addresses import is_stream, public
 from ..video.sinks import STDOUT, WINDOW, Material, open_sink
+from ..video.sinks.push import Patience
 from .argument_types import count, points, positive, seconds, share, size
 from .jobs import Job, check_targets, is_folder, plan_jobs
 from .terminal import interrupts_end_at_once
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         help="folder to write to; of one input also a video (.mp4, .mkv, .mov), a picture (.png, .jpg ...), "
-        "or - for bare labels on the standard output",
+        "an address to push to (rtsp, rtmp, udp), or - for bare labels on the standard output",
     )
     parser.add_argument("--show", action="store_true", help="show overlays in a window (q closes it)")
     parser.add_argument("--labels", action="store_true", help="write labels: palette PNGs, or a video in exact colours")
@@ -139,7 +140,7 @@ class _Run:
         elapsed_s = time.perf_counter() - self._started
         text = f"{self.frames} frame{'s'[: self.frames != 1]} in {elapsed_s:.1f} s"
         if output and self.frames:
-            text += f", files included -> {'standard output' if output == STDOUT else one_line(output)}"
+            text += f", files included -> {'standard output' if output == STDOUT else one_line(public(output))}"
         print(text, file=sys.stderr if output == STDOUT else sys.stdout)
         for note in self._drawing.notes:
             _complain(note)
@@ -178,7 +179,9 @@ class _Run:
     def _sinks(self, job: Job, source: FrameSource) -> Iterator[Sink]:
         has_audio = not is_stream(job.source) and Path(job.source).is_file()
         audio_from = job.source if has_audio else None
-        material = Material(source, self._drawing, self._segmenter.palette, audio_from)
+        options = self._options
+        patience = Patience(options.timeout, options.rtsp_reconnect_interval, options.rtsp_reconnect_attempts)
+        material = Material(source, self._drawing, self._segmenter.palette, audio_from, patience)
         for output in job.outputs:
             yield open_sink(output.where, output.content, material)
         if self._options.show:

@@ -13,6 +13,7 @@ from .frames import Frame, FrameSource, Labelled, Sink, StopRequested
 from .pipeline import Pipeline
 from .sinks.av_writer import VideoWriter
 from .sinks.films import LabelVideo, OverlayVideo
+from .sinks.push import Patience, PushVideo
 from .sinks.raw_labels import RawLabels
 from .sinks.stills import LabelPictures
 from .sinks.window import Window
@@ -27,7 +28,9 @@ __all__ = [
     "LabelVideo",
     "Labelled",
     "OverlayVideo",
+    "Patience",
     "Pipeline",
+    "PushVideo",
     "RawLabels",
     "Sink",
     "StageStatistics",

@@ -16,6 +16,7 @@ from ..addresses import is_stream, public
 from ..frames import FrameSource, Sink
 from .av_encoders import CONTAINERS
 from .films import LabelVideo, OverlayVideo
+from .push import MUXERS, Patience, PushVideo, is_push_address
 from .raw_labels import RawLabels
 from .stills import LabelPicture, LabelPictures, OverlayPicture
 from .window import Window
@@ -33,12 +34,14 @@ class Material(NamedTuple):
         drawing: how to draw the labels over a frame.
         palette: (count, 3) uint8, RGB, a colour for every label.
         audio_from: the file whose audio goes with a film, or None.
+        patience: with servers.
     """
 
     source: FrameSource
     drawing: Drawing
     palette: UInt8Array
     audio_from: str | None = None
+    patience: Patience = Patience()
 
 
 class Target(NamedTuple):
@@ -108,6 +111,12 @@ TARGETS = (  # the first that takes a name has it
         {"overlay": lambda where, made: Window(made.source.name, made.drawing)},
         on_disk=False,
     ),
+    Target(
+        f"an address ({', '.join(MUXERS)})",
+        is_push_address,
+        {"overlay": lambda where, made: PushVideo(where, made.source, made.drawing, made.patience)},
+        on_disk=False,
+    ),
     FILM,
     PICTURE,
     FOLDER,
@@ -127,12 +136,13 @@ def open_sink(where: str, content: Content, material: Material) -> Sink:
     """Make the sink for a place.
 
     Args:
-        where: the name of a file or folder, "-" for the standard output, "window:" for a window.
+        where: the name of a file or folder, the address of a server, "-" for the standard output, "window:" for a
+            window.
         content: "overlay" or "labels".
         material: what to make it with.
 
     Raises:
-        MediaError: the name means no place, or one that cannot have this content.
+        MediaError: the name means no place, one that cannot have this content, or a server that is not there.
         MissingDependency: of the sink.
     """
     target = find_target(where)
@@ -144,7 +154,7 @@ def _mistake(where: str) -> str:
     """What a name is that means no place, and what to do about it."""
     path = Path(where)
     if is_stream(where):
-        return "an address"
+        return "another one" if "://" in where else "a camera"
     if path.exists() or not path.suffix:
         return "a file" if path.is_file() else "another name"
     known = path.suffix.lower() in VIDEO_SUFFIXES

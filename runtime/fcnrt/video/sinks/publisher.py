@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from ...contract.types import UInt8Array
 from ...errors import MediaError
+from ..addresses import public
 from ..backoff import Backoff
 from ..channels import Channel
-from ..sources.addresses import public
 from .relay import DONE, HEAD, Order
 
 _GOODBYE_S = 5.0  # for a relay to send what it has left

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...errors import MediaError
 from ...pictures.drawing import Drawing
+from ..addresses import public, scheme
 from ..backoff import Backoff
 from ..frames import FrameSource, Labelled, Sink
-from ..sources.addresses import public, scheme
-from .labelled import FALLBACK_RATE, host_labels, host_pixels
+from .films import FALLBACK_RATE
+from .host import host_labels, host_pixels
 from .pace import Pace
 from .publisher import Picture, Publisher
 from .relay import Order
@@ -32,6 +34,28 @@ MUXERS: Mapping[str, Muxer] = {
 }
 
 
+class Patience(NamedTuple):
+    """How long and how often servers are tried.
+
+    Attributes:
+        timeout: seconds until a silent one is given up.
+        interval: seconds before the first attempt to connect again, doubled after each failure, 30 at most.
+        attempts: failures in a row that end it; None: never.
+    """
+
+    timeout: float = 10.0
+    interval: float = 1.0
+    attempts: int | None = None
+
+
+_USUAL = Patience()
+
+
+def is_push_address(where: str) -> bool:
+    """Whether video can be pushed there."""
+    return where.partition("://")[0].lower() in MUXERS and "://" in where
+
+
 class PushVideo(Sink):
     """Pushes frames with their labels drawn over them to a server, as H.264 with as little delay as it takes.
 
@@ -42,11 +66,10 @@ class PushVideo(Sink):
         address: rtsp, rtsps, rtmp, rtmps or udp.
         source: where the frames come from; it tells size and rate.
         drawing: how to draw the labels.
-        timeout: seconds until a silent server is given up.
-        backoff: when to try again.
+        patience: with the server.
 
     Raises:
-        MediaError: the server cannot be reached.
+        MediaError: the address is another one, or the server cannot be reached.
     """
 
     in_main_thread = False
@@ -56,15 +79,15 @@ class PushVideo(Sink):
         address: str,
         source: FrameSource,
         drawing: Drawing,
-        *,
-        timeout: float = 10.0,
-        backoff: Backoff | None = None,
+        patience: Patience = _USUAL,
     ) -> None:
         self.name, self._drawing, self._pace = public(address), drawing, Pace(source.live)
-        muxer = MUXERS[scheme(address) or ""]
+        if not is_push_address(address):
+            raise MediaError(f"{self.name}: expected an address that begins with {', '.join(MUXERS)}")
+        muxer = MUXERS[str(scheme(address))]
         rate = str(source.rate or FALLBACK_RATE)
-        order = Order(address, muxer.name, dict(muxer.options), source.size, rate, timeout)
-        self._publisher = Publisher(order, backoff or Backoff())
+        order = Order(address, muxer.name, dict(muxer.options), source.size, rate, patience.timeout)
+        self._publisher = Publisher(order, Backoff(patience.interval, patience.attempts))
 
     def draw(self, labelled: Labelled) -> Picture:
         return Picture(self._drawing(host_pixels(labelled), host_labels(labelled)), labelled.frame.time)

@@ -24,9 +24,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ...contract.files import first_line
 from ...contract.types import UInt8Array
-from ...errors import MediaError
+from ...errors import MediaError, first_line
 from .av_encoders import LIVE_ENCODERS, Encoder, add_video, find_encoder
 from .av_pictures import Pictures
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from ...errors import MediaError
+from ..backoff import LONGEST_S, Backoff
 from ..frames import Frame, FrameSource
 from .reader import Reader
 
@@ -39,15 +40,15 @@ class Reconnecting(Reader):
         *,
         interval: float = 1.0,
         attempts: int | None = None,
-        longest: float = 30.0,
+        longest: float = LONGEST_S,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
         super().__init__()
-        self._open, self._interval, self._longest = open_source, interval, longest
-        self._wait, self._pause_s, self._failures = wait or self._closing.wait, interval, 0
+        self._open, self._wait = open_source, wait or self._closing.wait
+        self._backoff = Backoff(interval, attempts or 1, longest)
         self._fresh = True  # no frame has come by this connection yet
-        self._connect(attempts or 1)
-        self._attempts = attempts
+        self._connect()
+        self._backoff = Backoff(interval, attempts, longest)
         self.name, self.size, self.rate = self._source.name, self._source.size, self._source.rate
         self.frame_count, self.color, self.live = self._source.frame_count, self._source.color, self._source.live
         self._last: tuple[Fraction, float] | None = None  # when the last frame was to be shown, and was decoded
@@ -86,7 +87,8 @@ class Reconnecting(Reader):
         """A frame with number and time as if there were one connection."""
         if self._fresh:
             self._offset = self._resumed(frame.decoded_at) - frame.time
-        self._fresh, self._failures, self._pause_s = False, 0, self._interval
+        self._fresh = False
+        self._backoff.succeed()
         continued = replace(frame, time=frame.time + self._offset, number=self._number)
         self._last, self._number = (continued.time, frame.decoded_at), self._number + 1
         return continued
@@ -107,32 +109,22 @@ class Reconnecting(Reader):
         """Replace the connection; raises MediaError where that is given up."""
         self._source.close()
         if self._fresh:  # not a frame came by it
-            self._fail(reason, self._attempts)
-        self._pause()
+            self._backoff.fail(reason)
+        self._wait(self._backoff.pause_s())
         lost = self._source
-        if self._connect(self._attempts):
+        if self._connect():
             self._survived += lost.faults
             self._survived["reconnections"] += 1
 
-    def _connect(self, attempts: int | None) -> bool:
+    def _connect(self) -> bool:
         """Open a connection, however often it takes; False where `close` came first."""
         while not self._closing.is_set():
             try:
                 source = self._open()
             except MediaError as error:
-                self._fail(str(error), attempts)
-                self._pause()
+                self._backoff.fail(str(error))
+                self._wait(self._backoff.pause_s())
             else:
                 self._source, self._frames, self._fresh = source, iter(source), True
                 return True
         return False
-
-    def _fail(self, reason: str, attempts: int | None) -> None:
-        self._failures += 1
-        if self._failures == attempts:
-            count = f"; gave up after {attempts} attempts" if attempts != 1 else ""
-            raise MediaError(f"{reason}{count}")
-
-    def _pause(self) -> None:
-        pause_s, self._pause_s = min(self._pause_s, self._longest), 2 * self._pause_s
-        self._wait(pause_s)

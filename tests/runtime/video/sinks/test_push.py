@@ -12,12 +12,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from exports import Export
+from fcnrt.cli.main import main
 from fcnrt.errors import MediaError
 from fcnrt.pictures.drawing import Drawing
 from fcnrt.pictures.palette import voc_palette
-from fcnrt.video.backoff import Backoff
 from fcnrt.video.frames import Labelled
-from fcnrt.video.sinks.push import PushVideo
+from fcnrt.video.sinks.push import Patience, PushVideo
 from fcnrt.video.sources import open_source
 from receiver import receiver
 
@@ -27,10 +28,9 @@ SIZE = (242, 318)
 RNG = np.random.default_rng(5)
 
 
-def pushing(address: str, **options: float) -> PushVideo:
+def pushing(address: str, timeout: float = 10.0, attempts: int | None = None) -> PushVideo:
     source = open_source(f"test-live:{SIZE[0]}x{SIZE[1]}@25")
-    backoff = Backoff(0.05, options.pop("attempts", None), longest_s=0.2)
-    return PushVideo(address, source, Drawing(voc_palette(21), 0.2), backoff=backoff, **options)
+    return PushVideo(address, source, Drawing(voc_palette(21), 0.2), Patience(timeout, 0.05, attempts))
 
 
 @contextlib.contextmanager
@@ -135,3 +135,21 @@ def test_a_server_that_is_gone_for_good_ends_the_run() -> None:
                 if server.arrival.wait(0.02):
                     server.kill()
                     server.arrival.clear()
+
+
+def test_another_address_is_refused() -> None:
+    with pytest.raises(MediaError, match=r"ftp://server: expected an address that begins with rtsp, .*, udp"):
+        pushing("ftp://me:secret@server")
+
+
+def test_the_command_line_pushes(exported: Export, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(exported("torchvision fcn"))
+    with receiver() as server:
+        address = server.address.replace("//", "//me:secret@")
+        assert main(["segment", model, "test:98x134@25*40", "-o", address]) == 0
+        server.end(PATIENCE_S)
+        assert [number for number, _ in server.runs[0]] == list(range(40))
+    printed = capsys.readouterr()
+    assert printed.out.endswith(f"-> {server.address}\n") and printed.err == ""
+    assert main(["segment", model, "test:98x134@25*40", "-o", address]) == 1
+    assert f"{server.address}: Connection refused" in capsys.readouterr().err

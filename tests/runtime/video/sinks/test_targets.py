@@ -29,6 +29,8 @@ MATERIAL = Material(SimpleNamespace(rate=Fraction(30), name="here"), Drawing(PAL
         ("dotted.png", FOLDER),  # it is there
         (STDOUT, TARGETS[0]),
         (WINDOW, TARGETS[1]),
+        ("rtsp://me:secret@server/out.mp4", TARGETS[2]),
+        ("UDP://127.0.0.1:5000", TARGETS[2]),
     ],
 )
 def test_a_name_means_one_kind_of_place(where: str, kind: object, tmp_path: Path, monkeypatch) -> None:
@@ -40,8 +42,9 @@ def test_a_name_means_one_kind_of_place(where: str, kind: object, tmp_path: Path
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("rtsp://me:secret@server/out", "^rtsp://server/out: expected .*; got an address$"),
-        ("gopher://server/out", "got an address"),
+        ("http://me:secret@server/out", "^http://server/out: expected .*; got another one$"),
+        ("gopher://server/out", "got another one"),
+        ("camera:0", "got a camera"),
         ("a.avi", "got a name that ends in .avi; a folder of that name ends in /"),
         ("a.mp5", "did you mean .mp4"),
         ("a.txt/", "got a file"),
