@@ -1,6 +1,6 @@
-"""The whole way in two minutes, without downloads: train, export, label, film.
+"""The whole way in two or three minutes, without downloads: train, export, label, film.
 
-python benchmarks/demo.py
+python examples/demo.py
 """
 
 from __future__ import annotations
@@ -10,34 +10,48 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
+from fcnrt.cli.terminal import INTERRUPTED, interrupts_end_at_once
 
-from demo_training import SIZE, a_core_left_free, balanced_weights, save_checkpoint, scene_batches, slim_fcn, train
-from fcn_bench.arguments import whole_number
-from fcn_bench.data import scenes
-from fcn_bench.metrics import ConfusionMatrix
-from fcn_export.commands import to_onnx
-from fcnrt import Segmenter, legend, overlay
-from fcnrt.contract.types import UInt8Array
-from fcnrt.pictures.images import write_image, write_labels
-from fcnrt.video import VideoWriter
+with interrupts_end_at_once():  # torch takes seconds to load
+    import numpy as np
 
-STEPS = 600
+    import demo_training
+    from demo_training import SIZE
+    from fcn_bench.arguments import whole_number
+    from fcn_bench.data import scenes
+    from fcn_bench.metrics import ConfusionMatrix
+    from fcn_export.command_line import end_as_by_ctrl_c
+    from fcn_export.commands import to_onnx
+    from fcnrt import Segmenter, legend, overlay
+    from fcnrt.contract.types import UInt8Array
+    from fcnrt.pictures.images import write_image, write_labels
+    from fcnrt.video import VideoWriter
 
 # Streams of randomness; training has stream 0, so that nothing shown or measured was trained on.
 UNSEEN, STREET, DRIVE = 1, 2, 3
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; the exit status is 0, 1 where the export refuses, 2 for wrong arguments."""
+    """Run the command line; 0, 1 where the export refuses, 2 for wrong arguments, 130 after Ctrl-C."""
     options = _parser().parse_args(argv)
+    end_as_by_ctrl_c()
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        print(f"\ndemo: interrupted; the files written so far in {options.output} are whole", file=sys.stderr)
+        return INTERRUPTED
+
+
+def run(options: argparse.Namespace) -> int:
+    """The whole way; the exit status."""
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     size = (options.height, options.width)
     checkpoint = train_slim(folder / "slim.pth", options.steps, options.seed, size)
-    model = export(checkpoint)
-    if model is None:
-        return 1
+    model = checkpoint.with_suffix(".onnx")
+    status = export(checkpoint, model)
+    if status:
+        return status
     with Segmenter(model) as segment:
         measure(segment, options.scenes, options.seed, size)
         show(segment, folder, options.seed, size)
@@ -46,27 +60,37 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def train_slim(checkpoint: Path, steps: int, seed: int, size: tuple[int, int]) -> Path:
-    """Train a slim FCN on generated streets and save it as any training script would."""
-    print(f"training   a slim FCN on generated streets, {steps} steps (about a minute on 2 cores)", flush=True)
-    started = time.perf_counter()
-    net = slim_fcn(len(scenes.CLASSES), seed)
-    with a_core_left_free():
-        losses = train(net, scene_batches(seed, size=size), steps, class_weights=balanced_weights(seed, size))
-    save_checkpoint(net, checkpoint)
+def train_slim(checkpoint: Path, steps: int | None, seed: int, size: tuple[int, int]) -> Path:
+    """Train a slim FCN on generated streets, as long as about a minute allows, and save it as any script would."""
+    print("training   a slim FCN on generated streets", end="", flush=True)
+    with demo_training.a_core_left_free():
+        if steps is None:
+            steps = _steps_that_fit(seed, size)
+        print(f", {steps} steps", flush=True)
+        started = time.perf_counter()
+        net = demo_training.slim_fcn(len(scenes.CLASSES), seed)
+        batches = demo_training.scene_batches(seed, size=size)
+        weights = demo_training.balanced_weights(seed, size)
+        losses = demo_training.train(net, batches, steps, class_weights=weights)
+    demo_training.save_checkpoint(net, checkpoint)
     seconds = time.perf_counter() - started
     print(f"trained    {checkpoint}: loss {np.mean(losses[-20:]):.3f} after {steps} steps, {seconds:.0f} s")
     return checkpoint
 
 
-def export(checkpoint: Path) -> Path | None:
-    """Checkpoint to ONNX, with the scenes' class names and colours; None where the exporter refuses."""
+def _steps_that_fit(seed: int, size: tuple[int, int]) -> int:
+    step_seconds = demo_training.seconds_per_step(seed, size)
+    steps = demo_training.steps_within(demo_training.TRAINING_S, step_seconds)
+    print(f"; {1e3 * step_seconds:.0f} ms a step here, so about {steps * step_seconds:.0f} s", end="")
+    return steps
+
+
+def export(checkpoint: Path, model: Path) -> int:
+    """Checkpoint to ONNX, with the scenes' class names and colours; the exporter's exit status."""
     names, colours = checkpoint.with_name("classes.txt"), checkpoint.with_name("palette.txt")
     names.write_text("\n".join(scenes.CLASSES) + "\n")
     np.savetxt(colours, scenes.PALETTE, fmt="%d")
-    model = checkpoint.with_suffix(".onnx")
-    status = to_onnx.main([str(checkpoint), "-o", str(model), "--classes", str(names), "--palette", str(colours)])
-    return model if status == 0 else None
+    return to_onnx.main([str(checkpoint), "-o", str(model), "--classes", str(names), "--palette", str(colours)])
 
 
 def measure(segment: Segmenter, count: int, seed: int, size: tuple[int, int]) -> ConfusionMatrix:
@@ -132,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="demo.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder to write to (demo)")
-    parser.add_argument("--steps", type=whole_number, default=STEPS, help=f"steps of training ({STEPS})")
+    parser.add_argument("--steps", type=whole_number, help="of training (as many as a good minute allows here)")
     parser.add_argument("--scenes", type=whole_number, default=60, help="new scenes to measure on (60)")
     parser.add_argument("--seconds", type=float, default=4, help="length of the film (4)")
     parser.add_argument("--height", type=whole_number, default=SIZE[0], help=f"of the frames in pixels ({SIZE[0]})")

@@ -1,5 +1,10 @@
 """The demo, at a small size: every step leaves the files that it announces."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +14,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 import demo
+import demo_training
 import fcnrt
 from fcn_bench.data import scenes
 from fcnrt.video import open_source
@@ -52,7 +58,7 @@ def test_labels_and_overlay_belong_to_the_frame(folder, segment):
 
 def test_the_street_was_not_trained_on(folder):
     frame = np.array(Image.open(folder / "street.png"))
-    frames, _ = next(demo.scene_batches(1, size=SIZE))
+    frames, _ = next(demo_training.scene_batches(1, size=SIZE))
     assert not any(np.array_equal(frame, trained) for trained in frames)
 
 
@@ -80,7 +86,32 @@ def test_film_has_the_length_asked_for(folder):
         assert video.rate == pytest.approx(scenes.FRAME_RATE)
 
 
-def test_a_checkpoint_that_the_exporter_refuses_ends_the_demo(tmp_path, capsys):
-    (tmp_path / "slim.pth").write_bytes(b"no checkpoint")
-    assert demo.export(tmp_path / "slim.pth") is None
+def test_without_steps_as_many_are_taken_as_the_machine_makes_in_time(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo_training, "TRAINING_S", 1e-9)
+    monkeypatch.setattr(demo_training, "FEWEST_STEPS", 3)
+    demo.train_slim(tmp_path / "slim.pth", None, 1, SIZE)
+    printed = capsys.readouterr().out
+    assert " ms a step here, so about " in printed and ", 3 steps\n" in printed and "after 3 steps" in printed
+    assert (tmp_path / "slim.pth").is_file()
+
+
+def test_a_checkpoint_that_the_exporter_refuses_ends_the_demo(tmp_path, capsys, monkeypatch):
+    def damaged(path, *_):
+        path.write_bytes(b"no checkpoint")
+        return path
+
+    monkeypatch.setattr(demo, "train_slim", damaged)
+    assert demo.main(["-o", str(tmp_path)]) == 1
     assert "slim.pth" in capsys.readouterr().err
+    assert not (tmp_path / "slim.onnx").exists()
+
+
+def test_an_interrupt_ends_in_one_line(tmp_path):
+    command = [sys.executable, Path(demo.__file__), "-o", tmp_path, *OPTIONS, "--steps", "10000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while "steps" not in process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.strip() == f"demo: interrupted; the files written so far in {tmp_path} are whole"

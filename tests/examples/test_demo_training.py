@@ -55,6 +55,17 @@ def test_torch_gets_its_cores_back(threads, left):
     torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize(("step_seconds", "steps"), [(0.1, 600), (0.25, 300), (10.0, 300), (1e-6, 1200)])
+def test_steps_are_what_a_minute_holds_but_enough_to_convince(step_seconds, steps):
+    assert demo_training.steps_within(60, step_seconds) == steps
+
+
+def test_a_step_is_timed_without_the_first_ones(monkeypatch):
+    seconds = iter([0, 100, 200, 201, 203, 206])
+    monkeypatch.setattr(demo_training.time, "perf_counter", lambda: float(next(seconds)))
+    assert demo_training.seconds_per_step(1, SIZE, count=6) == pytest.approx((206 - 200) / 3)
+
+
 def test_weights_shift_attention_to_rare_classes():
     weights = demo_training.balanced_weights(0, SIZE, count=4)
     assert weights.shape == (len(scenes.CLASSES),)
