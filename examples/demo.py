@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from fcnrt.cli.terminal import INTERRUPTED, interrupts_end_at_once
+from fcnrt.cli.terminal import interrupts_end_at_once
 
 with interrupts_end_at_once():  # torch takes seconds to load
     import numpy as np
@@ -20,7 +20,7 @@ with interrupts_end_at_once():  # torch takes seconds to load
     from fcn_bench.arguments import whole_number
     from fcn_bench.data import scenes
     from fcn_bench.metrics import ConfusionMatrix
-    from fcn_export.command_line import end_as_by_ctrl_c
+    from fcn_export.command_line import run_command
     from fcn_export.commands import to_onnx
     from fcnrt import Segmenter, legend, overlay
     from fcnrt.contract.types import UInt8Array
@@ -34,30 +34,25 @@ UNSEEN, STREET, DRIVE = 1, 2, 3
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; 0, 1 where the export refuses, 2 for wrong arguments, 130 after Ctrl-C."""
     options = _parser().parse_args(argv)
-    end_as_by_ctrl_c()
-    try:
-        return run(options)
-    except KeyboardInterrupt:
-        print(f"\ndemo: interrupted; the files written so far in {options.output} are whole", file=sys.stderr)
-        return INTERRUPTED
+    interruption = f"interrupted; the files written so far in {options.output} are whole"
+    return run_command("demo", lambda: run(options), interruption=interruption)
 
 
-def run(options: argparse.Namespace) -> int:
-    """The whole way; the exit status."""
+def run(options: argparse.Namespace) -> bool:
+    """The whole way; False where the exporter refuses, and has said why."""
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     size = (options.height, options.width)
     checkpoint = train_slim(folder / "slim.pth", options.steps, options.seed, size)
     model = checkpoint.with_suffix(".onnx")
-    status = export(checkpoint, model)
-    if status:
-        return status
+    if export(checkpoint, model) != 0:
+        return False
     with Segmenter(model) as segment:
         measure(segment, options.scenes, options.seed, size)
         show(segment, folder, options.seed, size)
         film(segment, folder / "street_overlay.mp4", options.seconds, options.seed, size)
     print(f"look at {folder / 'street_comparison.png'} and {folder / 'street_overlay.mp4'}")
-    return 0
+    return True
 
 
 def train_slim(checkpoint: Path, steps: int | None, seed: int, size: tuple[int, int]) -> Path:

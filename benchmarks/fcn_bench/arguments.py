@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from fcnrt.cli.argument_types import positive as whole_number
 
-__all__ = ["amount", "size", "span", "whole_number"]
+__all__ = ["add_output", "amount", "size", "span", "whole_number"]
+
+
+def add_output(parser: Any, usual: str) -> None:
+    """Add -o: the JSON file to write, `usual` in words."""
+    parser.add_argument("-o", "--output", "--json", type=Path, metavar="FILE", help=f"JSON to write ({usual})")
 
 
 def amount(text: str) -> float:

@@ -1,28 +1,20 @@
-"""The machine that figures are measured on: what it is, what is installed, and what it could do at best."""
+"""The machine that figures are measured on: what it is, and what is installed."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from fcnrt.errors import FcnrtError
 
-Device = Literal["cpu", "cuda"]
-
 PACKAGES = ("numpy", "onnxruntime-gpu", "onnxruntime", "torch", "openvino", "tensorrt", "tensorrt-rtx", "triton")
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
-GIGA, MIB = 1e9, 2**20
-_PRODUCT_SIDE = {"cpu": 2048, "cuda": 8192}  # of the matrices: large enough for the best rate, not for minutes
-_COPY_NBYTES = 256 * MIB
-_REPEATS = 7
+MIB = 2**20
 
 
 def environment(packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
@@ -114,105 +106,6 @@ def used_device_nbytes() -> int | None:
     except FcnrtError:
         return None
     return total - free
-
-
-def ceilings(device: Device, threads: int) -> dict[str, float]:
-    """The best that this machine does at a large matrix product and at a copy, with as many threads as the contenders.
-
-    Args:
-        device: where.
-        threads: of torch on the CPU.
-
-    Returns:
-        GFLOP/s of matrix products of random numbers by precision ("fp32", "bf16", on GPUs "fp16"), a multiplication
-        and an addition being two, and "copy": GB/s read and written together. On the CPU in fp32 the best of torch,
-        ONNX Runtime and numpy counts: torch's own library does half of what some processors can. Without torch numpy
-        multiplies with the threads of its own BLAS; what GPUs do is then not known.
-    """
-    try:
-        import torch
-    except ImportError:
-        return {} if device == "cuda" else {"fp32": _numpy_product_rate(), "copy": _numpy_copy_rate()}
-    if device == "cuda" and not torch.cuda.is_available():
-        return {}
-    torch.set_num_threads(threads)
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    if device == "cuda":
-        types["fp16"] = torch.float16
-    rates = {name: _torch_product_rate(device, dtype) for name, dtype in types.items()}
-    if device == "cpu":
-        rates["fp32"] = max(rates["fp32"], _onnxruntime_product_rate(threads), _numpy_product_rate())
-    return {**rates, "copy": _torch_copy_rate(device)}
-
-
-def best_seconds(run: Callable[[], object], repeats: int = _REPEATS) -> float:
-    """The shortest of several runs after one to warm up: a ceiling is what was reached, not what is usual."""
-    run()
-    elapsed = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        elapsed.append(time.perf_counter() - start)
-    return min(elapsed)
-
-
-def _torch_product_rate(device: Device, dtype: Any) -> float:
-    import torch
-
-    side = _PRODUCT_SIDE[device]
-    generator = torch.Generator(device).manual_seed(0)
-    a, b = (torch.randn(side, side, generator=generator, device=device).to(dtype) for _ in range(2))
-    target = torch.empty_like(a)
-    return 2 * side**3 / best_seconds(lambda: _finished(device, torch.mm(a, b, out=target))) / GIGA
-
-
-def _torch_copy_rate(device: Device) -> float:
-    import torch
-
-    source = torch.ones(_COPY_NBYTES, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    return 2 * _COPY_NBYTES / best_seconds(lambda: _finished(device, target.copy_(source))) / GIGA
-
-
-def _finished(device: Device, result: Any) -> Any:
-    """Wait for work that was only enqueued."""
-    if device == "cuda":
-        import torch
-
-        torch.cuda.synchronize()
-    return result
-
-
-def _onnxruntime_product_rate(threads: int) -> float:
-    """0 where ONNX Runtime or onnx is missing."""
-    try:
-        import onnxruntime
-        from onnx import TensorProto, helper
-    except ImportError:
-        return 0.0
-    side = _PRODUCT_SIDE["cpu"]
-    kinds = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [side, side]) for name in "abc"}
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["a", "b"], ["c"])], "product", [*kinds.values()][:2], [kinds["c"]]
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = threads, 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    a, b = np.random.default_rng(0).standard_normal((2, side, side), dtype=np.float32)
-    return 2 * side**3 / best_seconds(lambda: session.run(None, {"a": a, "b": b})) / GIGA
-
-
-def _numpy_product_rate() -> float:
-    side = _PRODUCT_SIDE["cpu"]
-    a, b = np.random.default_rng(0).standard_normal((2, side, side), dtype=np.float32)
-    return 2 * side**3 / best_seconds(lambda: np.matmul(a, b)) / GIGA
-
-
-def _numpy_copy_rate() -> float:
-    source = np.ones(_COPY_NBYTES, np.uint8)
-    target = np.empty_like(source)
-    return 2 * _COPY_NBYTES / best_seconds(lambda: np.copyto(target, source)) / GIGA
 
 
 def _driver_version() -> str | None:

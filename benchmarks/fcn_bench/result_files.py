@@ -10,6 +10,8 @@ from typing import Any
 
 from fcnrt.contract.files import write_json
 
+RESULTS = Path("results")  # where the user is; those that are published lie in benchmarks/results
+
 
 def shown(words: Iterable[str]) -> list[str]:
     """Words of a command line; of paths the name alone, folders are somebody's own."""

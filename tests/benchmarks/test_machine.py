@@ -12,12 +12,6 @@ from fcn_bench import machine
 from simulated.host import MakeHost
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_PRODUCT_SIDE", {"cpu": 64})
-    monkeypatch.setattr(machine, "_COPY_NBYTES", 1 << 16)
-
-
 def test_environment_says_what_was_run_on_what() -> None:
     found = machine.environment()
     assert found["cores"] >= 1 and found["last_level_cache_mib"] > 0
@@ -49,21 +43,3 @@ def test_gpu_and_its_memory(make_host: MakeHost) -> None:
 def test_no_gpu_is_said_so(make_host: MakeHost) -> None:
     make_host(driver=False)
     assert machine.gpu_facts() is None and machine.used_device_nbytes() is None
-
-
-@pytest.mark.usefixtures("small")
-def test_ceilings_with_and_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = machine.ceilings("cpu", threads=1)
-    assert rates.keys() == {"fp32", "bf16", "copy"} and min(rates.values()) > 0
-    monkeypatch.setitem(sys.modules, "torch", None)
-    rates = machine.ceilings("cpu", threads=1)
-    assert rates.keys() == {"fp32", "copy"} and min(rates.values()) > 0
-    assert machine.ceilings("cuda", threads=1) == {}
-
-
-def test_a_ceiling_is_the_best_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = iter([0.0, 5.0, 10.0, 12.0, 20.0, 29.0])
-    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(ticks))
-    runs: list[int] = []
-    assert machine.best_seconds(lambda: runs.append(0), repeats=3) == 2.0
-    assert len(runs) == 4  # one to warm up

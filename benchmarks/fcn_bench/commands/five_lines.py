@@ -21,14 +21,14 @@ from fcn_export.checkpoints.recognition import build, choose_contract, recognise
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcn_export.families import Fcn, InputContract
 
-from ..arguments import whole_number
+from ..arguments import add_output, whole_number
 from ..data.datasets import KINDS, DataError
 from ..data.measured_frames import MeasuredFrames
 from ..machine import environment
 from ..metrics import ConfusionMatrix
 from ..parity.slips import AS_TRAINED, SLIPS, Slip, labels_with
 from ..report.markdown import slip_table
-from ..result_files import now, shown, write_result
+from ..result_files import RESULTS, now, shown, write_result
 
 PACKAGES = ("numpy", "torch")
 
@@ -86,8 +86,9 @@ def measure(options: argparse.Namespace) -> None:
         "rows": [tally.as_json() for tally in tallies],
     }
     print("\n".join(slip_table(result)))
-    write_result(result, options.json)
-    print(f"wrote {options.json}")
+    output = options.output or RESULTS / "five-lines.json"
+    write_result(result, output)
+    print(f"wrote {output}")
 
 
 def _network(options: argparse.Namespace) -> tuple[Fcn, InputContract, str]:
@@ -119,6 +120,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
     add("--split", default="val", help="of the data set (val)")
     add("--limit", type=whole_number, metavar="N", help="N frames, evenly spread (all)")
-    add("--json", type=Path, metavar="FILE", default=Path("five-lines.json"), help="result (five-lines.json)")
+    add_output(parser, "results/five-lines.json")
     add_checkpoint_flags(parser.add_argument_group("where the checkpoint cannot tell"))
     return parser

@@ -11,34 +11,25 @@ Stages, throughput, memory and cost curves are measured in runs of their own, af
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
-from fcnrt import Segmenter
-from fcnrt.backends import read_spec
-from fcnrt.backends.onnxruntime_cuda import why_not_cuda
 
-from ..arguments import size, whole_number
-from ..data.frame_pool import decode_ms, frame_pool, pool_size
-from ..machine import ceilings, environment, load_average
-from ..result_files import now, shown, write_result
-from ..speed.contenders import CONTENDERS, CannotRun, Frames, Setup, selected
-from ..speed.contest import contest
-from ..speed.flops import convolution_flops
-from ..speed.solo import alone, stacked
-from ..speed.stages import stage_times
-from ..speed.throughput import throughput
-from ..speed.timing import Pace, add_pace_flags, pace_of, summary, warm_up
+from ..arguments import add_output, size, whole_number
+from ..data.frame_pool import decode_ms
+from ..machine import load_average
+from ..result_files import RESULTS, shown, write_result
+from ..speed.ceilings import ceilings
+from ..speed.contenders import CONTENDERS, CannotRun, selected
+from ..speed.latency import Setup, curve_points, curve_shapes, head, measure_size, setup_of
+from ..speed.timing import add_pace_flags
+from ..status import status, status_line
 
-RESULTS = Path(__file__).resolve().parents[2] / "results"
-THROUGHPUT_ROUNDS = 5
 EPILOG = """--iterations, --duration, --warmUp, --idleTime and --streams mean what they mean to trtexec.
 Its --avgRuns is not offered: a round is one run of each, so that ratios are of neighbours in time."""
 
@@ -50,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         exit status: 0, 1 where nothing can be measured, 2 for wrong arguments, 130 after Ctrl-C.
     """
     options = _parser().parse_args(argv)
-    output = options.json or RESULTS / f"latency-{options.model.stem}.json"
+    output = options.output or RESULTS / f"latency-{options.model.stem}.json"
     return run_command(
         "latency",
         lambda: run(options, command_of(sys.argv[1:] if argv is None else argv), output),
@@ -74,7 +65,7 @@ def run(options: argparse.Namespace, command: list[str], output: Path) -> dict[s
         FcnrtError, OSError, ValueError: model, frames or options do not fit.
         CannotRun: there is nothing of ours to measure.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, status_line():
         return _run(options, setup_of(options, Path(folder)), command, output)
 
 
@@ -82,132 +73,23 @@ def _run(options: argparse.Namespace, setup: Setup, command: list[str], output: 
     names = selected(options.against)
     if options.decode:
         decode_ms(options.frames, 1)  # what cannot be decoded shall not be found out after an hour
-    result = _head(options, setup, command)
+    result = head(options, setup, command)
     _print_head(result)
     for height, width in options.sizes:
         result["sizes"].append(measure_size(options, setup, names, height, width))
         _print_size(result["sizes"][-1])
         write_result(result, output)
     for shape in curve_shapes(options):
-        result["curve"] += curve_points(options, setup, shape)
+        points = curve_points(options, setup, shape)
+        _print_points(points)
+        result["curve"] += points
         write_result(result, output)
     result["ceilings"]["after"] = ceilings(setup.device, setup.threads)
     result["load_average"]["after"] = load_average()
+    status()
     write_result(result, output)
     print(f"wrote {output}\nnext: python benchmarks/report.py")
     return result
-
-
-def measure_size(
-    options: argparse.Namespace, setup: Setup, names: Sequence[str], height: int, width: int
-) -> dict[str, Any]:
-    """Everything about one frame size, as it goes into the JSON file."""
-    setup = replace(setup, shape=(1, height, width))
-    frames = frame_pool(options.frames, height, width, max(pool_size(height, width), len(names)))
-    made = {
-        "height": height,
-        "width": width,
-        "flops": flops_of(setup),
-        "frames": {"source": Path(options.frames).name, "count": len(frames)},
-        **contest(names, setup, frames, pace_of(options)),
-    }
-    return made if options.latency_only else made | _separate_runs(options, setup, frames, made)
-
-
-def _separate_runs(
-    options: argparse.Namespace, setup: Setup, frames: list[Frames], made: dict[str, Any]
-) -> dict[str, Any]:
-    """Stages and throughput of ours, memory of everybody: nothing of it while latencies are taken."""
-    path = options.engine if made["base"] == "ours-engine" else options.model
-    frame_ms = next(row["median_ms"] for row in made["rows"] if row["name"] == made["base"])
-    pace = Pace(iterations=THROUGHPUT_ROUNDS, idle_ms=options.idleTime)
-    with Segmenter(path, device=setup.device, threads=setup.threads) as segment:
-        warm_up(segment, frames, options.warmUp)
-        stages = stage_times(segment, frames, options.iterations)
-        if options.decode:
-            stages["decode"] = summary(decode_ms(options.frames, options.iterations))
-        modes, absent = throughput(segment, frames, frame_ms, options.batches, options.streams, pace)
-    names = [row["name"] for row in made["rows"]]
-    memory, failed = _each_alone(names, setup, frames[0])
-    return {
-        "stages": stages,
-        "throughput": {"modes": modes, "absent": absent},
-        "memory": {"rows": memory, "absent": failed},
-    }
-
-
-def curve_shapes(options: argparse.Namespace) -> list[tuple[int, int, int]]:
-    """(batch, height, width) of all points of the cost curves, each once."""
-    across_pixels = [(1, height, width) for height, width in options.curve_sizes]
-    across_batch = [(batch, *options.sizes[0]) for batch in options.curve_batches]
-    return list(dict.fromkeys([*across_pixels, *across_batch]))
-
-
-def curve_points(options: argparse.Namespace, setup: Setup, shape: tuple[int, int, int]) -> list[dict[str, Any]]:
-    """Time and memory of some contenders on frames (N, H, W) of one shape, each in a process of its own."""
-    setup = replace(setup, shape=shape)
-    batch, height, width = shape
-    frames = stacked(frame_pool(options.frames, height, width, min(batch, 4)), batch)
-    found, absent = _each_alone(options.curve_against, setup, frames)
-    times = ", ".join(f"{row['name']} {row['median_ms']:.1f} ms" for row in found)
-    print(f"  {batch}x{height}x{width}: {times}", flush=True)
-    found += [{"name": name, "absent": why} for name, why in absent.items()]
-    common = {"batch": batch, "height": height, "width": width, "flops": flops_of(setup)}
-    return [{**common, **row} for row in found]
-
-
-def _each_alone(names: Sequence[str], setup: Setup, frames: Frames) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    rows, absent = [], {}
-    for name in names:
-        try:
-            rows.append({"name": name, **alone(name, setup, frames)})
-        except CannotRun as error:
-            absent[name] = str(error)
-    return rows, absent
-
-
-def flops_of(setup: Setup) -> int | None:
-    """The convolutions' operations for a setup's frames; None where the file does not tell."""
-    try:
-        return convolution_flops(setup.model, *setup.shape)
-    except ValueError:
-        return None
-
-
-def setup_of(options: argparse.Namespace, folder: Path) -> Setup:
-    """What contenders are made from."""
-    on_gpu = options.device == "cuda" or (options.device == "auto" and (options.engine or not why_not_cuda()))
-    names = ("model", "threads", "checkpoint", "engine", "family", "variant", "input_scale", "trust_pickle")
-    given = {name: getattr(options, name) for name in names}
-    return Setup(shape=(1, *options.sizes[0]), device="cuda" if on_gpu else "cpu", folder=folder, **given)
-
-
-def _head(options: argparse.Namespace, setup: Setup, command: list[str]) -> dict[str, Any]:
-    """What holds for the whole file: machine, model, settings."""
-    spec = read_spec(setup.model)
-    facts = {name: getattr(spec, name) for name in ("family", "variant", "precision")}
-    return {
-        "benchmark": "latency",
-        "command": command,
-        "date": now(),
-        "environment": {**environment(), "threads": setup.threads},
-        "device": setup.device,
-        "model": {**_file_facts(setup.model), **facts, "classes": len(spec.classes), "tail": asdict(spec.tail)},
-        "checkpoint": _file_facts(setup.checkpoint),
-        "engine": _file_facts(setup.engine),
-        "pace": asdict(pace_of(options)),
-        "ceilings": {"before": ceilings(setup.device, setup.threads)},
-        "load_average": {"before": load_average()},
-        "sizes": [],
-        "curve": [],
-    }
-
-
-def _file_facts(path: Path | None) -> dict[str, Any] | None:
-    if path is None:
-        return None
-    content = path.read_bytes()
-    return {"name": path.name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def command_of(argv: Sequence[str]) -> list[str]:
@@ -216,6 +98,7 @@ def command_of(argv: Sequence[str]) -> list[str]:
 
 
 def _print_head(result: dict[str, Any]) -> None:
+    status()
     machine, best = result["environment"], result["ceilings"]["before"]
     gpu = machine["gpu"]["name"] if machine["gpu"] else "no GPU"
     print(
@@ -226,6 +109,7 @@ def _print_head(result: dict[str, Any]) -> None:
 
 
 def _print_size(made: dict[str, Any]) -> None:
+    status()
     print(f"\n{made['height']}x{made['width']}, {made['frames']['count']} frames, labels against {made['reference']}")
     print(f"{'':22}{'':6}{'median':>9}{'p90':>9}{'p99':>9}  {'times ours (p10 to p90)':24}equal labels")
     for row in made["rows"]:
@@ -243,6 +127,12 @@ def _print_size(made: dict[str, Any]) -> None:
     for row in made.get("memory", {}).get("rows", ()):
         print(f"  {row['name']:22}{row['host_mib'] or float('nan'):9.0f} MiB of host memory at most")
     sys.stdout.flush()
+
+
+def _print_points(points: Sequence[dict[str, Any]]) -> None:
+    status()
+    times = ", ".join(f"{point['name']} {point['median_ms']:.1f} ms" for point in points if "median_ms" in point)
+    print("  {batch}x{height}x{width}: ".format(**points[0]) + times, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -265,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", default="auto", choices=("auto", "cpu", "cuda"), help="of all contenders (the GPU if there is one)")
     add("--threads", type=whole_number, default=os.cpu_count(), metavar="N", help="on the CPU (all cores)")
     add("--frames", default="scenes", metavar="PATH", help="folder, pattern or video; or scenes, which are generated")
-    add("--json", type=Path, metavar="FILE", help="to write (benchmarks/results/latency-MODEL.json)")
+    add_output(parser, "results/latency-MODEL.json")
     add_pace_flags(parser)
     _add_separate_flags(parser)
     add_checkpoint_flags(parser.add_argument_group("checkpoint, as for export/to_onnx.py"))

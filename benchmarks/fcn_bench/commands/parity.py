@@ -23,10 +23,9 @@ from tqdm import tqdm
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcnrt import FcnrtError
 from fcnrt.backends import gpu_index
-from fcnrt.contract.files import write_json
 from fcnrt.errors import one_line
 
-from ..arguments import amount, whole_number
+from ..arguments import add_output, amount, whole_number
 from ..data.datasets import KINDS, SCENES, DataError
 from ..data.measured_frames import Frame, MeasuredFrames
 from ..machine import PACKAGES, environment
@@ -37,9 +36,7 @@ from ..parity.certify import certify_files
 from ..parity.rows import Checkpoint, Row, measure
 from ..parity.tables import tables
 from ..parity.torch_reference import TorchReference
-from ..result_files import now
-
-RESULTS = Path(__file__).resolve().parents[2] / "results"
+from ..result_files import RESULTS, now, write_result
 
 
 class ParityError(Exception):
@@ -89,7 +86,7 @@ def compare(options: argparse.Namespace) -> bool:
         problems.append("no model could be measured")
     if options.certify:
         problems += certify_files(rows, result)
-    _write(result, rows, options.json or _default_json(options, frames))
+    _write(result, rows, options.output or _default_output(options, frames))
     for problem in problems:
         print(f"parity: {one_line(problem)}", file=sys.stderr)
     return not problems
@@ -163,7 +160,7 @@ def _write(result: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
     pictures.mkdir(parents=True, exist_ok=True)
     for number, (row, facts) in enumerate(zip(rows, result["rows"], strict=True), start=1):
         facts["worst"] = row.draw(pictures, f"{number}")
-    write_json(path, _without_nan(result))
+    write_result(_without_nan(result), path)
     print(f"wrote {path}, and pictures of the worst frames to {pictures}/")
 
 
@@ -176,7 +173,7 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _default_json(options: argparse.Namespace, frames: MeasuredFrames) -> Path:
+def _default_output(options: argparse.Namespace, frames: MeasuredFrames) -> Path:
     words = re.findall(r"\w+", f"parity {Path(options.checkpoint).stem} {frames.name}")
     return RESULTS / ("-".join(words) + ".json")
 
@@ -269,9 +266,10 @@ def _add_reference_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_machine_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("models").add_argument
+    group = parser.add_argument_group("models")
+    add = group.add_argument
     add("--device", action="append", type=_device, help="auto, cpu, cuda or cuda:N; repeat it for a row each (auto)")
     add("--plain", action="store_true", help="also ONNX Runtime alone, on the whole graph with no code of ours")
     add("--threads", type=whole_number, metavar="N", help="on the CPU (all cores)")
     add("--worst", type=whole_number, default=3, metavar="N", help="frames to draw, by disagreement and by IoU (3)")
-    add("--json", type=Path, metavar="FILE", help="where to write the result (benchmarks/results/parity-....json)")
+    add_output(group, "results/parity-CHECKPOINT-DATA.json, and pictures beside it")

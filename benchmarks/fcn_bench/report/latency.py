@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..speed.contenders import CONTENDERS
-from .markup import NOTHING, TIMES, Markup, facts, joined, spanning, table, tag
-from .plots import Bar, Curve, bar_chart, line_chart
+from .markup import NOTHING, TIMES, Markup, drawing, facts, joined, spanning, table, tag
+from .plots import Bar, Curve, Plot, bar_chart, line_chart
 
 Result = Mapping[str, Any]
 
@@ -22,12 +22,12 @@ HOW = (
 )
 
 
-def contest_plots(result: Result) -> dict[str, Markup]:
+def contest_plots(result: Result) -> dict[str, Plot]:
     """A bar chart per frame size, by "480x640"."""
     return {_size(made): _contest_plot(result, made) for made in result["sizes"]}
 
 
-def curve_plots(result: Result) -> dict[str, Markup]:
+def curve_plots(result: Result) -> dict[str, Plot]:
     """Cost curves by "time-pixels", "memory-pixels", "time-batch" and "memory-batch", as far as they were measured."""
     found = {}
     for across in ("pixels", "batch"):
@@ -76,7 +76,7 @@ def floor_ms(result: Result, flops: int | None, precision: str) -> float | None:
 def _size_parts(result: Result, made: Result) -> Iterator[Markup]:
     yield tag("h3", f"Frames of {_size(made)}")
     yield tag("p", _headline(made))
-    yield tag("div", _contest_plot(result, made), class_="scroll", tabindex="0")
+    yield drawing(_contest_plot(result, made))
     yield _contest_table(result, made)
     frames = made["frames"]
     yield tag(
@@ -115,7 +115,7 @@ def _times(row: Result, digits: int) -> str:
     return f"{row['times_ours']['median']:.{digits}f}"
 
 
-def _contest_plot(result: Result, made: Result) -> Markup:
+def _contest_plot(result: Result, made: Result) -> Plot:
     ours = made["base"]
     bars = [
         Bar(
@@ -217,7 +217,7 @@ def _position(point: Result, across: str) -> float:
     return point["height"] * point["width"] / MEGA if across == "pixels" else point["batch"]
 
 
-def _curve_plot(result: Result, points: Sequence[Result], across: str, key: str) -> Markup:
+def _curve_plot(result: Result, points: Sequence[Result], across: str, key: str) -> Plot:
     names = list(dict.fromkeys(point["name"] for point in points))
     curves = [
         Curve(_title(name), [(_position(p, across), p[key]) for p in points if p["name"] == name]) for name in names
@@ -236,7 +236,7 @@ def _curve_parts(result: Result) -> Iterator[Markup]:
     if not result["curve"]:
         return
     yield tag("h3", "Cost curves")
-    yield from (tag("div", plot, class_="scroll", tabindex="0") for plot in plots.values())
+    yield from map(drawing, plots.values())
     head = ("", "batch", "frame", "GFLOP", "ms per call", f"{TIMES} floor", "host MiB", "first run ms")
     yield table(head, (_curve_cells(result, point) for point in result["curve"]))
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from PIL import Image
 
+from .plots import Plot
+
 PICTURE_PX = 1600  # widest picture that is embedded
 NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 
@@ -82,11 +84,20 @@ def picture(path: Path, description: str) -> Markup:
     shown.thumbnail((PICTURE_PX, PICTURE_PX))
     file = io.BytesIO()
     shown.save(file, "WEBP", quality=82)
-    data = base64.b64encode(file.getvalue()).decode()
     width, height = shown.size
-    return Markup(
-        f'<img src="data:image/webp;base64,{data}" width="{width}" height="{height}" alt="{html.escape(description)}">'
-    )
+    return _embedded("webp", file.getvalue(), alt=description, width=width, height=height)
+
+
+def drawing(plot: Plot) -> Markup:
+    """A plot inside the page itself."""
+    return _embedded("svg+xml", plot.svg.encode(), alt=plot.description)
+
+
+def _embedded(kind: str, content: bytes, **attributes: Any) -> Markup:
+    """A picture that scrolls sideways in narrow windows."""
+    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    shown = "".join(f' {name}="{html.escape(str(value))}"' for name, value in attributes.items())
+    return tag("div", Markup(f'<img src="{source}"{shown}>'), class_="scroll", tabindex="0")
 
 
 def _escaped(child: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..status import status
 from .contenders import CONTENDERS, CannotRun, Contender, Frames, Setup, open_contender, reference, refuse
 from .timing import Pace, ratios, summary, take_turns, warm_up
 
@@ -49,6 +50,7 @@ def contest(names: Sequence[str], setup: Setup, frames: Sequence[Frames], pace: 
         base = next((name for name in OURS if name in entrants), None)
         if base is None:
             raise CannotRun(f"nothing of ours runs here: {absent['ours']}")
+        status()
         elapsed_ms = take_turns({name: each.contender.label for name, each in entrants.items()}, frames, pace)
     common = {"host_copies": HOST_COPIES[setup.device]}
     table = [_row(name, entrants[name], elapsed_ms, base) | common for name in entrants]
@@ -57,6 +59,7 @@ def contest(names: Sequence[str], setup: Setup, frames: Sequence[Frames], pace: 
 
 def _expected(setup: Setup, frames: Sequence[Frames]) -> tuple[list[Any], str]:
     """The reference's labels for some frames, and what it is."""
+    status("labelling by the reference")
     label, what = reference(setup)
     return [label(frame) for frame in frames], what
 
@@ -73,6 +76,7 @@ def _enter(
     """Open and warm up contenders; those that cannot run are noted with their reason."""
     entrants = {}
     for name in names:
+        status(f"warming up {CONTENDERS[name].title}")
         try:
             contender = open_contender(name, setup)
             stack.callback(contender.close)

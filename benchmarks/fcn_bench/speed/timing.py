@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from ..arguments import amount, whole_number
 
@@ -83,13 +84,15 @@ def take_turns(runs: Mapping[str, Run[Input]], inputs: Sequence[Input], pace: Pa
     apart = max(1, len(inputs) // len(names))
     end = time.perf_counter() + pace.duration_s
     turn = 0
-    with collector_off():
+    bar = tqdm(total=pace.iterations, desc="in turns", unit="round", leave=False, disable=None)
+    with collector_off(), bar:
         while turn < pace.iterations or time.perf_counter() < end:
             for index in round_order(len(names), turn):
                 time.sleep(pace.idle_ms / 1e3)
                 took_ms = timed_ms(runs[names[index]], inputs[(turn + index * apart) % len(inputs)])
                 elapsed_ms[names[index]].append(took_ms)
             turn += 1
+            bar.update()
     return elapsed_ms
 
 

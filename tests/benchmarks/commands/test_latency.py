@@ -16,6 +16,7 @@ from PIL import Image
 from fcn_bench.commands import latency
 from fcn_bench.data import frame_pool
 from fcn_bench.speed import contest, solo, throughput
+from fcn_bench.speed import latency as measuring
 from fcn_bench.speed.contenders import CannotRun, Contender, Setup
 from fcn_bench.speed.stages import observed, stage_times
 from fcn_bench.speed.timing import Pace
@@ -31,9 +32,10 @@ ALONE = {"load_ms": 5.0, "first_ms": 2.0, "median_ms": 1.0, "host_mib": 90.0, "i
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what takes time and is tested elsewhere: large pools, ceilings, processes."""
-    monkeypatch.setattr(latency, "pool_size", lambda height, width: 4)
-    monkeypatch.setattr(latency, "ceilings", lambda device, threads: RATES)
-    monkeypatch.setattr(latency, "alone", lambda name, setup, frames: ALONE)
+    monkeypatch.setattr(measuring, "pool_size", lambda height, width: 4)
+    monkeypatch.setattr(measuring, "alone", lambda name, setup, frames: ALONE)
+    for module in (latency, measuring):
+        monkeypatch.setattr(module, "ceilings", lambda device, threads: RATES)
     monkeypatch.setattr(throughput, "LEAST_RUN_MS", 0)
 
 
@@ -49,13 +51,13 @@ def test_a_run_measures_everything_that_it_lists(
 ) -> None:
     model = exported("torchvision fcn")
     checkpoint = model.parent / "torchvision-fcn.pth"
-    words = ["--checkpoint", str(checkpoint), "--sizes", "65x97", "40x51", "--against", "ort", "torch-eager", "nvidia"]
+    words = ["--checkpoint", str(checkpoint), "--sizes", "65x97", "40x51", "--against", "ort", "torch-eager"]
     result = measured(model, tmp_path, *words, "--curve-sizes", "33x41", "--curve-batches", "1", "3")
     assert [(size["height"], size["width"]) for size in result["sizes"]] == [(65, 97), (40, 51)]
     for size in result["sizes"]:
         rows = {row["name"]: row for row in size["rows"]}
         assert list(rows) == ["ours", "ort-scores", "ort-graph", "ort-textbook", "torch-eager"]
-        assert size["base"] == "ours" and size["absent"].keys() == {"ours-engine", "nvidia-quickstart"}
+        assert size["base"] == "ours" and size["absent"].keys() == {"ours-engine"}
         assert all(len(row["ms"]) == 3 and row["median_ms"] > 0 for row in rows.values())
         assert all(row["equal_to_reference"] >= 0.999 for name, row in rows.items() if name != "ort-scores")
         assert rows["ort-scores"]["equal_to_reference"] is rows["ours"]["times_ours"] is None
@@ -64,7 +66,10 @@ def test_a_run_measures_everything_that_it_lists(
         assert modes == ["one by one", "pipelined, depth 3", "batches of 2", "batches of 4", "2 threads"]
         assert [row["name"] for row in size["memory"]["rows"]] == list(rows)
     assert {(point["batch"], point["height"]) for point in result["curve"]} == {(1, 33), (1, 65), (3, 65)}
-    assert "not run: needs TensorRT on a GPU" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "not run: needs --engine MODEL.engine, and a GPU" in printed.out
+    for step in ("preparing frames of 40x51", "warming up torch eager", "running fcnrt alone in a process"):
+        assert step in printed.err
 
 
 @pytest.mark.usefixtures("quick")
@@ -102,8 +107,8 @@ def test_what_does_not_fit_is_one_line(
 ) -> None:
     words = [str(exported("torchvision fcn")) if word == "MODEL" else word for word in words]
     assert latency.main([*words, "--sizes", "40x51", "--json", str(tmp_path / "latency.json")]) == 1
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1 and expected in lines[0]
+    *_, last = capsys.readouterr().err.strip().splitlines()
+    assert last.startswith("latency: ") and expected in last
     assert not list(tmp_path.iterdir())
 
 
@@ -151,7 +156,7 @@ def test_without_anything_of_ours_there_is_no_measurement(
     setup = Setup(exported("torchvision fcn"), (1, 40, 51), threads=1, folder=tmp_path, device="cuda")
     frames = list(frames_of(4, 40, 51)[:, None])
     with pytest.raises(CannotRun, match=r"nothing of ours runs here: .*cuda"):
-        contest.contest(["ours", "torch-tensorrt"], setup, frames, Pace(2, warm_up_ms=0, idle_ms=0))
+        contest.contest(["ours", "torch-compile"], setup, frames, Pace(2, warm_up_ms=0, idle_ms=0))
 
 
 def test_on_a_gpu_the_engine_is_what_others_are_compared_with(
@@ -172,9 +177,9 @@ def test_on_a_gpu_the_engine_is_what_others_are_compared_with(
     [([], "no driver", "cpu"), ([], "", "cuda"), (["--device", "cpu"], "", "cpu"), (["--engine", "e"], "no", "cuda")],
 )
 def test_where_contenders_run(words: list[str], reason: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "why_not_cuda", lambda: reason)
+    monkeypatch.setattr(measuring, "why_not_cuda", lambda: reason)
     options = latency._parser().parse_args(["model.onnx", *words])
-    assert latency.setup_of(options, Path()).device == device
+    assert measuring.setup_of(options, Path()).device == device
 
 
 def test_stages_on_the_cpu_add_up(exported: Export) -> None:

@@ -447,7 +447,7 @@ def test_json_and_pictures(run: Run, model: Path, tmp_path: Path) -> None:
 def test_default_name_of_the_result(
     checkpoint: Path, model: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parity, "RESULTS", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
     assert parity.main([str(checkpoint), str(model), "--data", str(tree), "--device", "cpu"]) == 0
     assert (tmp_path / "results/parity-torchvision-fcn-streets-val.json").is_file()
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from exports import Export
-from fcn_bench.commands import report, video_rate
+from fcn_bench.commands import video_rate
+from fcn_bench.report.page import page, read_sources
+from fcn_bench.speed.video_rate import StandIn
 
 
 def test_rows_of_both_networks_and_all_stages(
@@ -28,18 +30,18 @@ def test_rows_of_both_networks_and_all_stages(
         assert all(fps > 0 for fps in row["fps"].values())
         for ratio in (row["of_slowest_stage"], row["of_loop"]):
             assert 0 < ratio["p10"] <= ratio["median"] <= ratio["p90"]
-    page = report.page(report.read_sources([result]))
-    assert "a pipeline beside its stages" in page and "waits 1 ms" in page
+    shown = page(read_sources([result]))
+    assert "a pipeline beside its stages" in shown and "waits 1 ms" in shown
     printed = capsys.readouterr().out
     assert printed.count("of its slowest stage alone") == printed.count("times the plain loop") == 2
 
 
 def test_the_stand_in_gives_each_frame_the_labels() -> None:
     labels = object()
-    assert list(video_rate.StandIn(labels, 0).stream([1, 2])) == [(1, labels), (2, labels)]
+    assert list(StandIn(labels, 0).stream([1, 2])) == [(1, labels), (2, labels)]
 
 
 def test_a_missing_model_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert video_rate.main(["missing.onnx"]) == 1
     error = capsys.readouterr().err
-    assert error.startswith("video_rate.py: missing.onnx: no such file") and error.count("\n") == 1
+    assert error.startswith("video_rate: missing.onnx: no such file") and error.count("\n") == 1

@@ -109,8 +109,6 @@ def test_without_a_checkpoint_the_file_itself_is_the_reference(setup: Callable[.
         ("torch-eager", {"device": "cuda"}, "no CUDA"),
         ("ours", {"device": "cuda"}, "cuda"),
         ("openvino-fp32", {"device": "cuda"}, "no CUDA"),
-        ("torch-tensorrt", {}, "needs TensorRT on a GPU"),
-        ("nvidia-quickstart", {}, "needs TensorRT on a GPU"),
     ],
 )
 def test_what_cannot_run_says_why(

@@ -46,8 +46,6 @@ CONTENDERS = {
     "torch-compile": Entry("torch.compile", "with_torch", "compiled"),
     "openvino-fp32": Entry("OpenVINO fp32", "with_openvino", "fp32"),
     "openvino-bf16": Entry("OpenVINO bf16", "with_openvino", "bf16"),
-    "torch-tensorrt": Entry("Torch-TensorRT", "not_written", "torch_tensorrt"),
-    "nvidia-quickstart": Entry("NVIDIA's quick-start recipe", "not_written", "nvidia_quickstart"),
 }
 ALWAYS = ("ours", "ours-engine", "ort-scores")  # what all ratios are taken to, and the floor
 
