@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from documents import PAGES, Page, page
-from fcn_bench.report.markdown import contest_tables
+from fcn_bench.report.markdown import contest_tables, slip_table
 from places import ROOT
 
 RESULTS = ROOT / "benchmarks/results"
@@ -90,10 +90,20 @@ def test_latency_tables_quote_the_committed_results() -> None:
     assert all(f"latency-{table.split('.onnx')[0].removeprefix('| ')}.json" in text for table in quoted)
 
 
+def test_what_slips_cost_is_what_was_measured() -> None:
+    result = json.loads((RESULTS / "five-lines-camvid.json").read_text())
+    assert "\n".join(slip_table(result)) in page("docs/parity.md").text
+    kept = [100 * row["mean_iou"] for row in result["rows"]]
+    swapped, mean, _, resized = (f"{kept[0] - points:.1f}" for points in kept[1:5])
+    prose = page("README.md").prose
+    assert f"has {kept[0]:.1f} points of mean IoU on CamVid keeps {kept[-1]:.1f}" in prose
+    assert f"BGR alone costs {swapped}, the forgotten mean {mean}, the resizing {resized}" in prose
+
+
 def test_what_five_lines_cost_is_what_the_tables_say() -> None:
     small, large = (times_of_the_textbook("fcn32s_resnet18_camvid", size) for size in ("480x640", "1080x1920"))
     prose = page("README.md").prose
-    assert f"took {small:.2f} times as long at 480x640, and {large:.2f} times at 1080x1920" in prose
+    assert f"took {small:.2f} times as long as `fcnrt` at 480x640, and {large:.2f} times at 1080x1920" in prose
     assert f"all of that is {times_of_the_textbook('fcn_resnet50', '480x640') - 1:.0%}".replace("%", " %") in prose
     tails = json.loads((RESULTS / "tail-cpu.json").read_text())["rows"]
     ratios = [best_of_the_others(row) for row in tails if row["case"]["height"] == 1080 and row["case"]["stride"] > 1

@@ -40,11 +40,13 @@ NOT_RUN = {
     r"rtsp://|camera:": "needs a camera; tests/runtime/video has servers",
     r"train\.py": "needs a data set; tests/benchmarks trains on drawn ones",
     r"parity\.py": "needs a data set; tests/benchmarks measures on drawn ones",
+    r"five_lines\.py": "needs a data set; tests/benchmarks measures on a drawn one",
     r"(latency|video_rate|tail)\.py": "takes minutes; tests/benchmarks runs short ones",
     r"report\.py": "reads what latency.py wrote; tests/benchmarks makes reports",
     r"--require-parity": "needs a certified file; tests/runtime/test_certificate.py makes them",
 }
 PYTHON_NOT_RUN = {
+    '"fcn.onnx"': "shows what not to do",
     "certified.onnx": "needs a certified file; tests/runtime/test_certificate.py makes them",
     ".cuda()": "needs a GPU; tests/gpu runs torch tensors",
 }
