@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcn_export.checkpoints.remembered import Remembered, remember
 from fcn_export.families import Fcn
 from fcn_export.families.caffe import CaffeFcn
 from fcn_export.families.torchvision_fcn import TorchvisionFcn
@@ -39,12 +40,12 @@ class Progress:
     options: argparse.Namespace
 
 
-def save(path: Path, learner: Learner, progress: Progress) -> None:
-    """Write a checkpoint in the family's own container; the file appears whole or not at all."""
+def save(path: Path, learner: Learner, progress: Progress, facts: Remembered) -> None:
+    """Write a checkpoint in the family's own container, with `facts`; the file appears whole or not at all."""
     net = learner.network.net
     content = _WRAPPERS.get(type(net), _bare)(upstream_state(learner.network), learner, progress)
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        torch.save(remember(content, facts), temporary)
 
 
 def upstream_state(network: TrainingNetwork) -> State:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from fcn_export.checkpoints.remembered import Remembered
 from fcnrt.contract.files import atomic_path
 
 from ..data.datasets import DataError, DataSet
@@ -133,9 +134,15 @@ class Run:
         self.best_miou = max(self.best_miou, row["miou"])
         progress = containers.Progress(self.epoch, int(row["step"]), self.best_miou, self.options)
         for which in ("best", "last") if is_best else ("last",):
-            containers.save(self.checkpoint(which), self.learner, progress)
+            containers.save(self.checkpoint(which), self.learner, progress, self.facts())
         with atomic_path(self.folder / STATE) as temporary:
             torch.save(self._state(), temporary)
+
+    def facts(self) -> Remembered:
+        """What the checkpoints say of themselves."""
+        net, palette = self.learner.network.net, self.train.palette
+        colours = palette if isinstance(palette, str) else tuple(map(tuple, palette.tolist()))
+        return Remembered(net.family, net.variant, self.train.classes, colours, net.contracts[0], self.options.crop)
 
     def _state(self) -> dict[str, Any]:
         learner = self.learner

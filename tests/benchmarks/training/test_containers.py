@@ -11,10 +11,13 @@ from fcn_bench.training.architectures import ARCHITECTURES
 from fcn_bench.training.learning import Learner, TrainingNetwork
 from fcn_export.checkpoints.reading import load_checkpoint
 from fcn_export.checkpoints.recognition import build, recognise
+from fcn_export.checkpoints.remembered import Remembered, remembered
 from fcn_export.families import FAMILIES
+from fcn_export.families.base import IMAGENET
 from tiny_networks import MAKERS, upstream_state
 
 PROGRESS = containers.Progress(3, 42, 0.5, argparse.Namespace(arch="fcn", lr=0.1))
+FACTS = Remembered("caffe", "fcn8s", ("a", "b"), "voc", IMAGENET, (64, 65))
 VARIANTS = [name for name in MAKERS if "basic" not in name and "wider" not in name]
 
 
@@ -30,7 +33,8 @@ def test_exporter_finds_family_variant_and_weights_without_a_flag(name, tmp_path
     family, variant = name.split()[:2]
     taught = learner(name)
     path = tmp_path / f"{variant}-{family}-best.pth"
-    containers.save(path, taught, PROGRESS)
+    containers.save(path, taught, PROGRESS, FACTS)
+    assert remembered(torch.load(path, weights_only=False), path) == FACTS
     checkpoint = load_checkpoint(path)
     found = recognise(checkpoint)
     assert (found[0].family, found[1]) == (family, variant)
@@ -75,7 +79,7 @@ def test_keys_are_as_many_as_upstreams(arch, count, with_auxiliary):
 
 def test_tramacs_aliases_are_the_same_weights_and_cost_nothing(tmp_path):
     taught = learner("tramac fcn8s")
-    containers.save(tmp_path / "net.pth", taught, PROGRESS)
+    containers.save(tmp_path / "net.pth", taught, PROGRESS, FACTS)
     state = torch.load(tmp_path / "net.pth", weights_only=True)
     assert state["pool4.0.weight"].data_ptr() == state["pretrained.17.weight"].data_ptr()
     assert {key.split(".")[1] for key in state if key.startswith("pool3.")} == {"0", "2", "5", "7", "10", "12", "14"}
@@ -83,32 +87,33 @@ def test_tramacs_aliases_are_the_same_weights_and_cost_nothing(tmp_path):
 
 
 def test_wkentaros_dictionary(tmp_path):
-    containers.save(tmp_path / "net.pth", learner("caffe fcn8s-atonce"), PROGRESS)
+    containers.save(tmp_path / "net.pth", learner("caffe fcn8s-atonce"), PROGRESS, FACTS)
     content = torch.load(tmp_path / "net.pth", weights_only=True)
     model = content.pop("model_state_dict")
     assert "upscore8.weight" in model and "param_groups" in content.pop("optim_state_dict")
+    assert content.pop("fcnrt")["variant"] == FACTS.variant
     assert content == {"epoch": 3, "iteration": 42, "arch": "FCN8sAtOnce", "best_mean_iu": 0.5}
 
 
 def test_torchvisions_dictionary(tmp_path):
-    containers.save(tmp_path / "net.pth", learner("torchvision fcn"), PROGRESS)
+    containers.save(tmp_path / "net.pth", learner("torchvision fcn"), PROGRESS, FACTS)
     with torch.serialization.safe_globals([argparse.Namespace]):
         content = torch.load(tmp_path / "net.pth", weights_only=True)
-    assert set(content) == {"model", "optimizer", "lr_scheduler", "epoch", "args"}
+    assert set(content) == {"model", "optimizer", "lr_scheduler", "epoch", "args", "fcnrt"}
     assert content["args"].lr == 0.1 and content["epoch"] == 3 and content["lr_scheduler"]["last_epoch"] == 0
     assert "aux_classifier.4.weight" in content["model"]
 
 
 @pytest.mark.parametrize("name", ["d2l fcn32s", "tramac fcn32s", "pochih fcns", "tramac-resnet fcn", "zijundeng fcn8s"])
 def test_the_others_save_the_bare_state_dict(name, tmp_path):
-    containers.save(tmp_path / "net.pth", learner(name), PROGRESS)
+    containers.save(tmp_path / "net.pth", learner(name), PROGRESS, FACTS)
     content = torch.load(tmp_path / "net.pth", weights_only=True)
     assert all(isinstance(value, torch.Tensor) and value.is_contiguous() for value in content.values())
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     taught = learner("d2l fcn32s")
-    containers.save(tmp_path / "net.pth", taught, PROGRESS)
+    containers.save(tmp_path / "net.pth", taught, PROGRESS, FACTS)
     before = (tmp_path / "net.pth").read_bytes()
 
     def interrupted(content, path):
@@ -117,7 +122,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        containers.save(tmp_path / "net.pth", taught, PROGRESS)
+        containers.save(tmp_path / "net.pth", taught, PROGRESS, FACTS)
     assert (tmp_path / "net.pth").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
