@@ -6,7 +6,8 @@ segment = fcnrt.Segmenter("fcn8s.onnx")
 labels = segment(frame)                 # uint8 (H, W, 3) -> uint8 (H, W)
 """
 
-from .contract.spec import ModelSpec, Tail
+from .contract.spec import ModelSpec
+from .contract.tail import Tail
 from .errors import BackendError, FcnrtError, FrameError, MediaError, MissingDependency, ModelFileError, UsageError
 from .gpu.arrays import DeviceArray, Nv12Frame
 from .ops.reference import softmax, upsample

@@ -17,11 +17,10 @@ import numpy.typing as npt
 from .backends import Backend, Options, open_backend, read_certificate
 from .contract.certificate import check_loss, checked_points
 from .contract.spec import ModelSpec
-from .contract.types import Array, UInt8Array
+from .contract.types import Array, UInt8Array, label_dtype
 from .errors import FcnrtError, FrameError, UsageError
 from .gpu.arrays import Nv12Frame, device_frames, device_target, is_device_array
 from .gpu.cuda import stream_handle
-from .ops.reference import label_dtype
 from .pictures.palette import named_palette
 
 Item = TypeVar("Item")

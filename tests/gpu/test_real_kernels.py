@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fcnrt.contract.spec import Tail
-from fcnrt.contract.types import Array
+from fcnrt.contract.precision import Precision
+from fcnrt.contract.tail import Tail
+from fcnrt.contract.types import Array, label_dtype
 from fcnrt.gpu.arrays import DeviceFrames, DeviceView, Nv12Frame, packed_view
 from fcnrt.gpu.cuda import Gpu, Memory, Stream
 from fcnrt.gpu.kernels import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels
@@ -53,9 +54,9 @@ class Bench:
         self, scores: Array, size: tuple[int, int], tail: Tail, network: tuple[int, int] | None = None
     ) -> tuple[Array, Array, int]:
         """Labels, confidence and the flag; the labels are those of both kernels."""
-        kind: Any = "fp32" if scores.dtype == np.float32 else "fp16"
+        kind = Precision.FP32 if scores.dtype == np.float32 else Precision.FP16
         upsample = DeviceUpsampler(self.kernels, tail, scores.shape, kind, size, network or size)
-        shape, dtype = (len(scores), *size), reference.label_dtype(scores.shape[1])
+        shape, dtype = (len(scores), *size), label_dtype(scores.shape[1])
         (kept, source), flag = self.guarded(scores, GUARD_HALF), self.gpu.uploaded(np.zeros(1, np.int32))
         found, plain, sure = self.blank(shape, dtype), self.blank(shape, dtype), self.blank(shape, np.uint8)
         upsample(source, plain[1], None, flag.address, self.stream)
@@ -170,7 +171,7 @@ def test_offsets_beyond_32_bits(bench: Bench) -> None:
     bench.gpu.call("cuMemsetD8Async", scores.address, 0, scores.nbytes, bench.stream.handle)
     bench.stream.synchronize()
     bench.gpu.call("cuMemcpyHtoD", scores.address + (frames - 1) * last.nbytes, last.ctypes.data, last.nbytes)
-    upsample = DeviceUpsampler(bench.kernels, FULL, (frames, 2, side, side), "fp16", (side, side), (side, side))
+    upsample = DeviceUpsampler(bench.kernels, FULL, (frames, 2, side, side), Precision.FP16, (side, side), (side, side))
     upsample(scores.address, labels.address, None, flag.address, bench.stream)
     bench.stream.synchronize()
     first, final = (
@@ -229,7 +230,7 @@ def test_nv12_pixels(
 
 def test_every_proof_at_load_is_passed(bench: Bench) -> None:
     for classes in (1, 2, 21, 256, 300):
-        prove_upsampling(bench.kernels, bench.stream, classes, "fp32")
-        prove_upsampling(bench.kernels, bench.stream, classes, "fp16")
+        prove_upsampling(bench.kernels, bench.stream, classes, Precision.FP32)
+        prove_upsampling(bench.kernels, bench.stream, classes, Precision.FP16)
     prove_resizing(bench.kernels, bench.stream)
     prove_nv12(bench.kernels, bench.stream)

@@ -8,9 +8,10 @@ import torch
 
 from fcn_export.checkpoints.recognition import choose_contract
 from fcn_export.graph.deploy import DeployedFcn, deploy, first_conv
-from fcnrt.backends.base import Shape
 from fcnrt.backends.gpu import DeviceScores, Network
+from fcnrt.contract.precision import Precision
 from fcnrt.contract.spec import ModelSpec
+from fcnrt.contract.types import Shape
 from fcnrt.gpu.cuda import Gpu, Stream
 from tiny_networks import many_classes, options_for, tiny
 
@@ -26,7 +27,7 @@ class TorchNetwork(Network):
         network: of `network_on_gpu`.
     """
 
-    output, scores_type = "scores", "fp32"
+    output, scores_type = "scores", Precision.FP32
 
     def __init__(self, gpu: Gpu, spec: ModelSpec, network: DeployedFcn):
         self.spec, self.color = spec, spec.color
@@ -44,7 +45,7 @@ class TorchNetwork(Network):
             pixels = torch.as_tensor(_Frames(frames, shape), device=device)
             self._scores = self._network(pixels)[1].contiguous()
         batch, classes, height, width = self._scores.shape
-        return DeviceScores(self._scores.data_ptr(), (batch, classes, height, width), "fp32")
+        return DeviceScores(self._scores.data_ptr(), (batch, classes, height, width), Precision.FP32)
 
     def labels(self, frames: int, shape: Shape, labels: int) -> None:
         raise NotImplementedError("it ends at the scores")

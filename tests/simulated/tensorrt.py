@@ -24,6 +24,7 @@ capture, and what else makes it refuse.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import weakref
@@ -36,7 +37,12 @@ from typing import Any
 import onnx
 import pytest
 
-from fcn_export.engines import sidecar as engine_sidecar
+from fcnrt.contract import profiles as contract_profiles
+from fcnrt.contract.files import write_json
+from fcnrt.contract.flavours import MODULES
+from fcnrt.contract.sidecar import FORMAT, sidecar_path
+from fcnrt.contract.spec import ModelSpec
+from fcnrt.contract.types import Shape
 
 from .machine import SimulatedCuda
 from .network import cut_at_scores
@@ -45,12 +51,10 @@ from .tensorrt_names import Dims, Generation, ILogger, Logger, config_names, enu
 from .tensorrt_parser import OnnxParser, layer_class
 from .tensorrt_runtime import Runtime, context_class, engine_class
 
-Shape = tuple[int, int, int]  # (batch, height, width)
 Profile = tuple[Shape, Shape, Shape]  # smallest, optimal, largest
 
 _MAGIC = b"simulated plan\n"
 _OF_THE_PLAN_ALONE = ("model", "profile_sharing", "activation_nbytes", "inspected")
-_MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class SimulatedTensorRT:
         self._log: Callable[[], Any] = lambda: None
         self._refusals: dict[str, list[int]] = {}
         self.api = self._runtime_api() | ({} if self.generation == "rtx" else self._builder_api())
-        self.module = ModuleType(_MODULES[flavour])
+        self.module = ModuleType(MODULES[flavour])
         vars(self.module).update(self.api, __version__=version)
 
     def _runtime_api(self) -> dict[str, Any]:
@@ -160,14 +164,24 @@ class SimulatedTensorRT:
     ) -> Path:
         """Write a plan and its sidecar; what is in `other` replaces fields of Plan, and `sidecar` facts of "engine"."""
         model = onnx.load(onnx_file)
-        facts = {entry.key[4:]: json.loads(entry.value) for entry in model.metadata_props if entry.key[:4] == "fcn."}
+        spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, str(onnx_file))
         inside = cut_at_scores(model) if output == "scores" else model.SerializeToString()
         plan = self.plan(inside, profiles=profiles, output=output, scores=scores, **other)
         engine = {key: value for key, value in asdict(plan).items() if key not in _OF_THE_PLAN_ALONE}
-        named = [dict(zip(("min", "opt", "max"), map(list, profile), strict=True)) for profile in profiles]
-        wanted = {"onnx_sha256": "", "options": {}, "tool": "a test", **engine, "profiles": named, **(sidecar or {})}
-        layers = {"network": {}, "engine": None}
-        engine_sidecar.write_engine(path, plan.serialized(), facts, wanted, layers, list(kernels))
+        path.write_bytes(plan.serialized())
+        facts = {
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "bytes": path.stat().st_size,
+            "onnx_sha256": hashlib.sha256(onnx_file.read_bytes()).hexdigest(),
+            **engine,
+            "profiles": [contract_profiles.Profile(*profile).as_json() for profile in profiles],
+            "options": {},
+            "tool": "a test",
+            "layers": {"network": {}, "engine": None},
+            **(sidecar or {}),
+        }
+        content = {"format": FORMAT, "model": spec.facts(), "engine": facts, "kernels": list(kernels)}
+        write_json(sidecar_path(path), content)
         return path
 
     def read_plan(self, data: bytes) -> Plan | None:
@@ -200,5 +214,5 @@ def simulated_tensorrt(
 ) -> SimulatedTensorRT:
     """Install a TensorRT on a simulated machine: what `import tensorrt`, or `tensorrt_rtx`, gives from now on."""
     trt = SimulatedTensorRT(gpu, version, flavour)
-    monkeypatch.setitem(sys.modules, _MODULES[flavour], trt.module)
+    monkeypatch.setitem(sys.modules, MODULES[flavour], trt.module)
     return trt

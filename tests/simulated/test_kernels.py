@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from cuda.core.utils import StridedMemoryView
 
-from fcnrt.contract.spec import Tail
+from fcnrt.contract.precision import Precision
+from fcnrt.contract.tail import Tail
 from fcnrt.gpu import arrays, cuda
 from fcnrt.gpu.kernels import DeviceResizer, DeviceUpsampler, Kernels
 from fcnrt.gpu.proofs import prove_nv12, prove_resizing, prove_upsampling
@@ -129,7 +130,7 @@ def test_numpy_and_the_interpreter_resize_alike(simulate, antialias, size):
 def test_both_kinds_pass_the_runtimes_own_proofs(simulate, make):
     device = Device(simulate("random"), make)
     with device.gpu.current():
-        prove_upsampling(device.kernels, device.stream, 3, "fp16")
+        prove_upsampling(device.kernels, device.stream, 3, Precision.FP16)
         prove_resizing(device.kernels, device.stream)
         prove_nv12(device.kernels, device.stream)
 
@@ -171,7 +172,7 @@ def test_a_real_kernel_that_leaves_its_arrays_is_caught(simulate):
 
 def test_upsampling_wrong_scores_would_show(device):
     values = noise((2, 5, 6, 7))
-    upsample = DeviceUpsampler(device.kernels, Tail("align_corners"), values.shape, "fp32", (33, 47), (33, 47))
+    upsample = DeviceUpsampler(device.kernels, Tail("align_corners"), values.shape, Precision.FP32, (33, 47), (33, 47))
     scores, labels = device.gpu.uploaded(values), cuda.Memory(device.gpu, 2 * 33 * 47)
     flag = device.gpu.uploaded(np.zeros(1, np.int32))
     upsample(scores.address, labels.address, None, flag.address, device.stream)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 import fcnrt
 from fcnrt import FcnrtError
 from fcnrt.backends import read_model
-from fcnrt.backends.onnx_model import PARITY
+from fcnrt.contract import onnx_file, sidecar
 from fcnrt.contract.certificate import Certificate
-from fcnrt.contract.files import atomic_path, write_json
-from fcnrt.contract.sidecar import read_facts, sidecar_path
 
 from .rows import Row
 
@@ -105,26 +100,6 @@ def revoke(path: Path) -> bool:
     return True
 
 
-def _write(path: Path, record: Mapping[str, Any] | None) -> None:
-    write = _write_sidecar if path.suffix == ".engine" else _write_onnx
-    write(path, record)
-
-
-def _write_onnx(path: Path, record: Mapping[str, Any] | None) -> None:
-    """The graph is written as it was read: the digest that the certificate is bound to must come out the same."""
-    model = onnx.load(path, load_external_data=False)
-    kept = [entry for entry in model.metadata_props if entry.key != PARITY]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    if record is not None:
-        model.metadata_props.add(key=PARITY, value=json.dumps(record))
-    with atomic_path(path.resolve()) as temporary:  # a link stays one
-        temporary.write_bytes(model.SerializeToString())
-        onnx.checker.check_model(str(temporary))
-
-
-def _write_sidecar(engine: Path, record: Mapping[str, Any] | None) -> None:
-    facts = {key: value for key, value in read_facts(engine).items() if key != "parity"}
-    if record is not None:
-        facts["parity"] = dict(record)
-    write_json(sidecar_path(engine).resolve(), facts)
+def _write(path: Path, record: dict[str, Any] | None) -> None:
+    file = sidecar if path.suffix == ".engine" else onnx_file
+    file.write_certificate(path, record)

@@ -12,8 +12,8 @@ import torch
 from fcn_export.checkpoints.reading import TORCHVISION_NAMES, Checkpoint, fetch_torchvision, load_checkpoint
 from fcn_export.checkpoints.recognition import build, choose_contract, recognise
 from fcn_export.errors import ExportError
+from fcnrt.contract.types import label_dtype
 from fcnrt.errors import first_line
-from fcnrt.ops.reference import label_dtype
 
 from .artefacts import hardware_of
 

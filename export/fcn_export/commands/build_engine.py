@@ -13,10 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fcnrt.contract.flavours import MODULES
+from fcnrt.contract.profiles import shape_text
+from fcnrt.contract.sidecar import Sidecar, sidecar_path
 from fcnrt.errors import one_line
 
 from ..command_line import add_version, run_command, tool
-from ..engines.shape_profiles import BOUNDS, chosen_profiles, parse_profile, parse_shape, shape_text
+from ..engines.shape_profiles import chosen_profiles, parse_profile, parse_shape
 from ..errors import ExportError
 
 if TYPE_CHECKING:  # onnx and TensorRT are imported where they are used: --help is instant
@@ -55,8 +58,8 @@ def build_engine(options: argparse.Namespace) -> Path:
     flavour = load_flavour(options.flavour or ("tensorrt-rtx" if options.sm else None))
     gpu, chosen = _choices(options, source, flavour)
     check_options(flavour, chosen, options.timing_cache is not None, gpu)
-    wanted = request(flavour, source, chosen, gpu.name if gpu else None, TOOL)
-    if not options.force and is_current(engine, wanted):
+    wanted = request(engine, flavour, source, chosen, gpu.name if gpu else None, TOOL)
+    if not options.force and is_current(wanted):
         print(f"{engine} is up to date: same file, options and {flavour.title}; --force builds it again")
         return engine
 
@@ -65,19 +68,17 @@ def build_engine(options: argparse.Namespace) -> Path:
     kernels = _kernels(source, chosen.sms)  # first: a missing compiler shows before minutes of building
     built = _built(options, source, flavour, gpu, chosen)
     layers = {"network": built.network_layers, "engine": built.engine_layers}
-    sidecar = write_engine(engine, built.plan, source.facts, wanted, layers, kernels)
-    _report(engine, flavour, sidecar, activations, built.unopened)
+    sidecar = write_engine(wanted, built.plan, layers, kernels)
+    _report(sidecar, flavour, activations, built.unopened)
     return engine
 
 
 def _checked_output(options: argparse.Namespace) -> Path:
     """Where the engine goes: an .engine file, and neither it, its sidecar nor the timing cache on top of another."""
-    from ..engines.sidecar import sidecar_of
-
     engine = options.output or _default_output(options.model)
     if engine.suffix != ".engine" or engine.is_dir():
         raise ExportError(f"-o {engine}: expected a file name that ends in .engine, which is how fcnrt knows it")
-    files = {"the ONNX file": options.model, f"-o {engine}": engine, "its sidecar": sidecar_of(engine)}
+    files = {"the ONNX file": options.model, f"-o {engine}": engine, "its sidecar": sidecar_path(engine)}
     if options.timing_cache is not None:
         files["--timing-cache"] = options.timing_cache
     taken: dict[str, str] = {}
@@ -97,7 +98,7 @@ def _choices(options: argparse.Namespace, source: EngineSource, flavour: Flavour
     from ..engines.trt_flavours import BuildOptions
 
     bounds = (options.min, options.opt, options.max)
-    profiles = chosen_profiles(options.profile or (), bounds, source.fixed, source.facts["min_size"])
+    profiles = chosen_profiles(options.profile or (), bounds, source.fixed, source.spec.min_size)
     gpu, sms = _targets(options, flavour)
     return gpu, BuildOptions(
         profiles,
@@ -179,24 +180,22 @@ def _built(
     return build(flavour, source, chosen, gpu, options.timing_cache, options.verbose)
 
 
-def _report(engine: Path, flavour: Flavour, sidecar: dict[str, Any], activations: int, unopened: str) -> None:
-    model, record = sidecar["model"], sidecar["engine"]
-    sms = ", ".join(f"{sm // 10}.{sm % 10}" for sm in record["sm"])
-    float_type = {"fp32": "float32", "fp16": "float16"}[record["scores"]]
-    output_type = f"{float_type} (N, C, h, w)" if record["output"] == "scores" else "uint8 (N, H, W)"
-    print(f"{engine}  {record['bytes'] / 1e6:.1f} MB")
-    print(f"  network    {model['family']} {model['variant']}, {len(model['classes'])} classes, {model['precision']}")
-    print(f"  runs on    {flavour.title}, compute capability {sms}")
-    print(f"  output     {record['output']} {output_type}")
-    for profile in record["profiles"]:
-        low, best, high = (shape_text(profile[bound]) for bound in BOUNDS)
+def _report(engine: Sidecar, flavour: Flavour, activations: int, unopened: str) -> None:
+    path, spec = engine.path, engine.spec
+    output_type = f"{engine.scores_type.dtype} (N, C, h, w)" if engine.output == "scores" else "uint8 (N, H, W)"
+    print(f"{path}  {engine.nbytes / 1e6:.1f} MB")
+    print(f"  network    {spec.family} {spec.variant}, {len(spec.classes)} classes, {spec.precision}")
+    print(f"  runs on    {flavour.title}, compute capability {', '.join(f'{sm // 10}.{sm % 10}' for sm in engine.sm)}")
+    print(f"  output     {engine.output} {output_type}")
+    for profile in engine.profiles:
+        low, best, high = map(shape_text, profile.bounds)
         print(f"  profile    {low} to {high}, fastest at {best}")
     print(f"  memory     activations take at least {activations / 1e6:.0f} MB at the largest size")
-    print(f"  precision  {_convolutions_text(record['layers']['network'])} in the parsed network, as in the file")
-    print(f"  engine     {_layers_text(record['layers']['engine'], unopened)}")
-    print(f"  kernels    {len(sidecar['kernels'])}")
-    ahead = "" if record["options"]["gpu"] else f"copy it and {engine.name}.json to such a GPU, then "
-    print(f"next: {ahead}fcnrt segment {engine} street.mp4 -o out/")
+    print(f"  precision  {_convolutions_text(engine.layers['network'])} in the parsed network, as in the file")
+    print(f"  engine     {_layers_text(engine.layers['engine'], unopened)}")
+    print(f"  kernels    {len(engine.kernels)}")
+    ahead = "" if engine.options["gpu"] else f"copy it and {sidecar_path(path).name} to such a GPU, then "
+    print(f"next: {ahead}fcnrt segment {path} street.mp4 -o out/")
 
 
 def _convolutions_text(layers: dict[str, dict[str, int]]) -> str:
@@ -221,7 +220,7 @@ def _parser() -> argparse.ArgumentParser:
     add_version(parser)
     parser.add_argument("model", type=Path, help="ONNX file that export/to_onnx.py wrote")
     parser.add_argument("-o", "--output", type=Path, metavar="NAME.engine", help="default: beside the ONNX file")
-    parser.add_argument("--flavour", choices=("tensorrt", "tensorrt-rtx"), help="default: the one that is installed")
+    parser.add_argument("--flavour", choices=tuple(MODULES), help="default: the one that is installed")
     parser.add_argument(
         "--tail",
         choices=("kernel", "graph"),

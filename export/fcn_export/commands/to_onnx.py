@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fcnrt.contract.files import atomic_path
+from fcnrt.contract.precision import Precision
+from fcnrt.contract.profiles import DIMENSIONS, MAX_SIDE
+from fcnrt.contract.spec import ModelSpec
+from fcnrt.contract.types import label_dtype
 
 from ..command_line import add_checkpoint_flags, add_version, run_command, tool
 from ..errors import ExportError
@@ -23,12 +27,11 @@ if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is 
 
     from ..checkpoints.reading import Checkpoint
     from ..families import Fcn, InputContract
+    from ..graph.deploy import DeployedFcn
     from ..graph.verify import Agreement, Case
 
 TOOL = tool("to_onnx")
 SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin", ".safetensors")
-MAX_SIZE = 65535  # of a fixed dimension
-DIMENSIONS = ("batch", "height", "width")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,14 +64,16 @@ def export(options: argparse.Namespace) -> Path:
     facts = _facts(options, checkpoint, net, contract)
 
     cases = reference_cases(net, contract, options.color, fixed)
-    model = _deployed(options, net, contract, cases, facts, fixed)
+    network = _deployed(options, net, contract, cases)
+    spec = ModelSpec(**facts, tail=network.tail)
+    model = _traced(network, spec, fixed, options.opset)
     quantisation = None
     with atomic_path(output) as temporary:
-        agreement = _write_verified(model, temporary, cases, options.precision)
+        agreement = _write_verified(model, temporary, cases, spec.precision)
         if frames is not None:
             quantisation = quantise(model, net, frames, options, fixed)
             write_model(quantisation.model, temporary)
-    _report(output, net, facts, agreement, fixed)
+    _report(output, net, spec, agreement, fixed)
     if frames is not None and quantisation is not None:
         report_quantisation(quantisation, frames)
     print(f"next: fcnrt segment {output} street.jpg -o out/")
@@ -91,37 +96,36 @@ def _checked_output(output: Path, checkpoint: Checkpoint) -> Path:
     return output
 
 
-def _deployed(
-    options: argparse.Namespace,
-    net: Fcn,
-    contract: InputContract,
-    cases: list[Case],
-    facts: dict[str, Any],
-    fixed: dict[str, int],
-) -> ModelProto:
+def _deployed(options: argparse.Namespace, net: Fcn, contract: InputContract, cases: list[Case]) -> DeployedFcn:
     from ..graph.deploy import deploy
-    from ..graph.onnx_file import add_metadata, trace
     from ..graph.verify import check_half_range
 
-    half = options.precision == "fp16"
+    half = options.precision == Precision.FP16
     network = deploy(net, contract, options.color, half)
     if half:
         check_half_range(network, cases)
-    model = trace(network, fixed, options.opset)
-    add_metadata(model, {**facts, "tail": vars(network.tail)})
+    return network
+
+
+def _traced(network: DeployedFcn, spec: ModelSpec, fixed: dict[str, int], opset: int) -> ModelProto:
+    from ..graph.onnx_file import add_metadata, trace
+
+    model = trace(network, fixed, opset)
+    add_metadata(model, spec)
     return model
 
 
-def _write_verified(model: ModelProto, path: Path, cases: list[Case], precision: str) -> Agreement:
+def _write_verified(model: ModelProto, path: Path, cases: list[Case], precision: Precision) -> Agreement:
     from ..graph.onnx_file import write_model
     from ..graph.verify import compare
 
     write_model(model, path)
-    return compare(path, cases, "fp16" if precision == "fp16" else "fp32")  # int8 is made of what was verified
+    # int8 is made of what was verified
+    return compare(path, cases, Precision.FP32 if precision == Precision.INT8 else precision)
 
 
 def _facts(options: argparse.Namespace, checkpoint: Checkpoint, net: Fcn, contract: InputContract) -> dict[str, Any]:
-    """The `fcn.*` metadata but for the tail; mean and std are in the channel order that frames have."""
+    """What the file says of itself but for the tail; mean and std are in the channel order that frames have."""
     from ..class_names import class_names, palette
 
     names = net.default_classes.get(net.classes) if options.classes is None else options.classes
@@ -129,13 +133,13 @@ def _facts(options: argparse.Namespace, checkpoint: Checkpoint, net: Fcn, contra
     return {
         "family": net.family,
         "variant": net.variant,
-        "classes": class_names(names, net.classes),
+        "classes": tuple(class_names(names, net.classes)),
         "palette": palette(options.palette, names, net.classes),
         "color": options.color,
         "mean": contract.mean,
         "std": contract.std,
         "scale": contract.scale,
-        "precision": options.precision,
+        "precision": Precision(options.precision),
         "min_size": net.min_size,
         "checkpoint_sha256": checkpoint.sha256,
         "tool": TOOL,
@@ -155,23 +159,24 @@ def _default_output(options: argparse.Namespace) -> Path:
     path = Path(options.checkpoint)
     while path.suffix in SUFFIXES:  # model_best.pth.tar; but pochih's names end in no suffix and hold dots
         path = path.with_suffix("")
-    return path.with_name(path.name + ("" if options.precision == "fp32" else f"-{options.precision}") + ".onnx")
+    suffix = "" if options.precision == Precision.FP32 else f"-{options.precision}"
+    return path.with_name(path.name + suffix + ".onnx")
 
 
-def _report(output: Path, net: Fcn, facts: dict[str, Any], agreement: Agreement, fixed: dict[str, int]) -> None:
+def _report(output: Path, net: Fcn, spec: ModelSpec, agreement: Agreement, fixed: dict[str, int]) -> None:
     from ..graph.verify import USUAL
 
     batch, height, width = (fixed.get(name, name) for name in DIMENSIONS)
-    classes = facts["classes"]
-    label_type = "uint8" if len(classes) <= 256 else "uint16"
+    classes = spec.classes
+    label_type = label_dtype(len(classes)).__name__
     some = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
     sizes = ", ".join(f"{height}x{width}" for height, width in agreement.sizes)
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
     print(f"  network    {net.family} {net.variant} ({net.source})")
     print(f"  classes    {len(classes)}: {some}")
-    print(f"  frames     uint8 ({batch}, {height}, {width}, 3) {facts['color']}, from {net.min_size}x{net.min_size} up")
+    print(f"  frames     uint8 ({batch}, {height}, {width}, 3) {spec.color}, from {net.min_size}x{net.min_size} up")
     print(f"  labels     {label_type} ({batch}, {height}, {width})")
-    print(f"  precision  {facts['precision']}")
+    print(f"  precision  {spec.precision}")
     print(f"  agreement  {agreement.share:.4%} of {agreement.pixels} labels equal torch's, at {sizes}")
     if agreement.share < USUAL:
         print(f"  caution    trained networks keep {USUAL:.1%}: compare mIoU before you rely on this file")
@@ -185,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", help="checkpoint file, or fcn_resnet50 / fcn_resnet101 for torchvision's weights")
     parser.add_argument("-o", "--output", type=Path, help="ONNX file to write (default: beside the checkpoint)")
     parser.add_argument(
-        "--precision", choices=("fp32", "fp16", "int8"), default="fp32", help="type of the network's body"
+        "--precision", choices=tuple(map(str, Precision)), default="fp32", help="type of the network's body"
     )
     parser.add_argument("--color", choices=("rgb", "bgr"), default="rgb", help="channel order that frames will have")
     parser.add_argument(
@@ -203,6 +208,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _size(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_SIZE:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MAX_SIZE}, got {text!r}")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_SIDE:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {MAX_SIDE}, got {text!r}")
     return int(text)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fcnrt.contract.files import atomic_path
+from fcnrt.contract.flavours import cause, logger_of
+from fcnrt.contract.precision import Precision
+from fcnrt.contract.profiles import Profile
 from fcnrt.errors import one_line
 
 from ..errors import ExportError
 from .gpu_device import Gpu, make_current
-from .layer_census import Census, check_engine, check_network, engine_census, network_census
+from .layer_census import TYPES, Census, check_engine, check_network, engine_census, network_census
 from .progress import cancellable, monitor_of, progress_bar
-from .shape_profiles import Profile
 from .source import EngineSource, tensor_types
 from .trt_flavours import BuildOptions, Flavour, configure
-from .trt_log import cause, logger_of
 from .weak_typing import constrain
 
 TensorFacts = tuple[str, str, tuple[int, ...]]  # name, TensorRT's type, shape with -1 where it is dynamic
@@ -91,7 +93,7 @@ class _Builder:
         try:
             self._builder = self._trt.Builder(log)
         except Exception as error:  # pybind11's TypeError about a null pointer, when CUDA does not start
-            reason = cause(log.errors) if log.errors else one_line(error)
+            reason = first_cause(log.errors) if log.errors else one_line(error)
             raise ExportError(
                 f"{flavour.title} does not start on this machine ({reason}); it needs an NVIDIA driver and GPU, "
                 "--flavour tensorrt-rtx --sm ... needs none"
@@ -147,7 +149,7 @@ class _Builder:
             runtime.engine_host_code_allowed = True  # such a plan carries the runtime that we just built it with
         engine = runtime.deserialize_cuda_engine(plan)
         if engine is None:
-            return None, cause(self._log.errors)
+            return None, first_cause(self._log.errors)
         information = engine.create_engine_inspector().get_engine_information(self._trt.LayerInformationFormat.JSON)
         try:
             census = engine_census(information)
@@ -158,7 +160,7 @@ class _Builder:
 
     @property
     def _is_half(self) -> bool:
-        return "fp16" in self._source.convolutions
+        return Precision.FP16 in self._source.convolutions
 
     def _check_interface(self, network: Any) -> None:
         """The parser answers True to anything: look what it made."""
@@ -189,16 +191,16 @@ class _Builder:
         if cache is None or not config.set_timing_cache(cache, False):
             raise ExportError(
                 f"--timing-cache {path}: expected one of {self._flavour.title} and this GPU, got another "
-                f"({cause(self._log.errors)}); delete it, or name another file"
+                f"({first_cause(self._log.errors)}); delete it, or name another file"
             )
         return cache
 
     def _parser_errors(self) -> list[str]:
         errors = [self._parser.get_error(index) for index in range(self._parser.num_errors)]
-        return [f"{error.desc()} at node {error.node()}" for error in errors] or self._log.errors
+        return [f"{error.desc()} at node {error.node()}" for error in errors] or list(self._log.errors)
 
-    def _failure(self, what: str, errors: list[str]) -> ExportError:
-        reason = cause(errors)
+    def _failure(self, what: str, errors: Sequence[str]) -> ExportError:
+        reason = first_cause(errors)
         remedy = "--verbose shows its log"
         if "workspace" in reason.lower():
             remedy = "raise --workspace, or leave it out"
@@ -213,7 +215,7 @@ def expected_interface(source: EngineSource) -> tuple[TensorFacts, TensorFacts]:
     frames = ("frames", "UINT8", (batch, height, width, 3))
     if source.output == "labels":
         return frames, ("labels", "UINT8", (batch, height, width))
-    return frames, ("scores", {"fp32": "FLOAT", "fp16": "HALF"}[source.scores], (batch, source.classes, -1, -1))
+    return frames, ("scores", TYPES[source.scores], (batch, source.classes, -1, -1))
 
 
 def _fits(got: TensorFacts, expected: TensorFacts) -> bool:
@@ -222,6 +224,13 @@ def _fits(got: TensorFacts, expected: TensorFacts) -> bool:
     return (*got[:2], len(got[2])) == (*expected[:2], len(expected[2])) and all(
         -1 in pair or pair[0] == pair[1] for pair in sizes
     )
+
+
+def first_cause(errors: Sequence[str]) -> str:
+    """The first error in one line: those that follow are consequences."""
+    if not errors:
+        return "it gives no reason"
+    return cause(errors[0]) + (f", and {len(errors) - 1} more, see --verbose" if len(errors) > 1 else "")
 
 
 def _tensor_text(facts: TensorFacts) -> str:

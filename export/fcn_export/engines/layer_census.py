@@ -8,12 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fcnrt.contract.precision import FLOATS, Precision
+
 from ..errors import ExportError
 
 Census = dict[str, dict[str, int]]  # layer type: precision: how many
 
 CONVOLUTIONS = {"CONVOLUTION": "IConvolutionLayer", "DECONVOLUTION": "IDeconvolutionLayer"}
-_NAMES = {"FLOAT": "fp32", "HALF": "fp16", "float32": "fp32", "float16": "fp16"}
+TYPES = {Precision.FP32: "FLOAT", Precision.FP16: "HALF"}  # by the names of TensorRT's DataType
+_NAMES = {name: precision.value for precision in FLOATS for name in (TYPES[precision], precision.dtype.name)}
 # The inspector's words: "Half" for weights, "Row major linear FP16 format" for tensors up to 10, "Half" from 11.
 _WORDS = {"fp16": r"\b(half|fp16)\b", "fp32": r"\b(float|fp32)\b", "int8": r"\bu?int8\b", "int": r"\bint(32|64)\b"}
 
@@ -69,7 +72,7 @@ def check_engine(census: Census, expected: Mapping[str, int], source: str) -> No
         ExportError: it does.
     """
     shown = convolutions(census)
-    known = {precision for precision in ("fp32", "fp16") if shown[precision]}
+    known = {precision for precision in FLOATS if shown[precision]}
     wanted = max(expected, key=lambda precision: expected[precision])
     if known and wanted not in known:
         raise ExportError(

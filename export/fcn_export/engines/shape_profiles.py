@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from fcnrt.contract.onnx_file import Fixed
+from fcnrt.contract.profiles import DIMENSIONS, MAX_SIDE, Profile
+from fcnrt.contract.types import Shape
 
 from ..errors import ExportError
 
-Shape = tuple[int, int, int]  # batch, height, width
-Fixed = tuple[int | None, int | None, int | None]  # the dimensions that a file fixes
-
-NAMES = ("batch", "height", "width")
-BOUNDS = ("min", "opt", "max")
-MAX_SIZE = 65535
 # Where nothing is asked for: a camera in any of the usual formats, one frame at a time.
 DEFAULTS = (1, 1, 1), (64, 720, 1088), (64, 1280, 1920)  # min, opt and max of batch, height and width
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Frames from `min` to `max`, fastest at `opt`."""
-
-    min: Shape
-    opt: Shape
-    max: Shape
-
-    @property
-    def bounds(self) -> tuple[Shape, Shape, Shape]:
-        return self.min, self.opt, self.max
-
-    def as_json(self) -> dict[str, list[int]]:
-        """The profile as it stands in a sidecar."""
-        return {name: list(shape) for name, shape in zip(BOUNDS, self.bounds, strict=True)}
-
-    def __str__(self) -> str:
-        return ":".join(shape_text(shape) for shape in self.bounds)
-
-
-def shape_text(shape: Shape) -> str:
-    """`(1, 720, 1280)` as the command line has it: 1x720x1280."""
-    return "x".join(str(size) for size in shape)
 
 
 def parse_shape(text: str) -> Shape:
@@ -121,7 +93,7 @@ def _defaults(fixed: Fixed, min_size: int) -> list[tuple[int, int, int]]:
 
 
 def _check(profile: Profile, fixed: Fixed, min_size: int) -> None:
-    for axis, (name, size) in enumerate(zip(NAMES, fixed, strict=True)):
+    for axis, (name, size) in enumerate(zip(DIMENSIONS, fixed, strict=True)):
         low, best, high = (shape[axis] for shape in profile.bounds)
         least = 1 if name == "batch" else min_size
         if not low <= best <= high:
@@ -130,8 +102,8 @@ def _check(profile: Profile, fixed: Fixed, min_size: int) -> None:
             raise _refusal(profile, f"{name} {size}, which the file fixes", f"{low} to {high}", "or export without it")
         if low < least:
             raise _refusal(profile, f"{name} of at least {least}", str(low), "raise the minimum")
-        if high > MAX_SIZE:
-            raise _refusal(profile, f"{name} of at most {MAX_SIZE}", str(high), "lower the maximum")
+        if high > MAX_SIDE:
+            raise _refusal(profile, f"{name} of at most {MAX_SIDE}", str(high), "lower the maximum")
 
 
 def _refusal(profile: Profile, expected: str, got: str, remedy: str) -> ExportError:

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import onnx
-from google.protobuf.message import DecodeError  # onnx brings it
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, ValueInfoProto, helper
 
+from fcnrt.contract.kernel_records import labels_name
+from fcnrt.contract.onnx_file import Fixed, OnnxFile, precisions
+from fcnrt.contract.precision import FLOATS, Precision
+from fcnrt.contract.spec import EXPORT_AGAIN, ModelSpec
+from fcnrt.contract.types import Shape
 from fcnrt.errors import first_line
 
 from ..errors import ExportError
-from .shape_profiles import Fixed, Shape
 
-FORMAT = 1  # the newest `fcn.*` metadata that is understood here
 MAX_BYTES = 2**31 - 1  # of one protobuf file
 MAX_ELEMENTS = 2**31 - 1  # of one tensor in TensorRT
-PRECISIONS = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
+PRECISIONS = precisions()
 CONVOLUTIONS = ("Conv", "ConvTranspose")
-_AGAIN = "export the checkpoint again with export/to_onnx.py"
 _SMALL = 64  # bytes of a constant that may be a shape; larger ones are weights
 
 
@@ -35,29 +34,29 @@ class EngineSource:
 
     Attributes:
         sha256: of the file as it lies on disk.
-        facts: the file's `fcn.*` metadata, without the prefix.
+        spec: what the file says of itself.
         model: the graph that TensorRT parses, whose only output is `output`.
         output: "scores", or "labels" where upsampling and argmax stay inside.
-        scores: "fp32" or "fp16", the type of the scores.
+        scores: the type of the scores.
         fixed: batch, height and width where the file fixes them.
     """
 
     path: Path
     sha256: str
-    facts: dict[str, Any]
+    spec: ModelSpec
     model: ModelProto
-    output: str
-    scores: str
+    output: Literal["scores", "labels"]
+    scores: Precision
     fixed: Fixed
 
     @property
     def classes(self) -> int:
-        return len(self.facts["classes"])
+        return len(self.spec.classes)
 
     @property
     def labels(self) -> str:
-        """ "u8", or "u16" for more than 256 classes."""
-        return "u8" if self.classes <= 256 else "u16"
+        """Triton's name of the labels' type."""
+        return labels_name(self.classes)
 
     @property
     def convolutions(self) -> Counter[str]:
@@ -75,43 +74,24 @@ def read_source(path: Path, tail: str) -> EngineSource:
         tail: "kernel" to end the graph at `scores`, "graph" to keep it up to `labels`.
 
     Raises:
-        ExportError: it is damaged, not self-contained, not ours, newer, or cannot have this tail.
+        ModelFileError: it is damaged, not self-contained, not ours or newer.
+        ExportError: it is too large, or cannot have this tail.
         OSError: it cannot be read.
     """
     data = _read(path)
-    model = _parsed(data, path)
-    facts = _facts(model, path)
-    _check_contract(model, facts, path)
-    scores = next(value for value in model.graph.value_info if value.name == "scores")
-    precision = PRECISIONS[scores.type.tensor_type.elem_type]
-    fixed = _fixed(model)
+    file = OnnxFile(path, data)
+    _check_precision(file)
+    _check_graph(data, path)
     if tail == "kernel":
-        cut_at_scores(model)
+        file.cut_at_scores()
     else:
-        _check_labels_fit(facts, path)
-    output = model.graph.output[0].name
-    return EngineSource(path, hashlib.sha256(data).hexdigest(), facts, model, output, precision, fixed)
+        _check_labels_fit(file)
+    output, sha256 = file.proto.graph.output[0].name, hashlib.sha256(data).hexdigest()
+    return EngineSource(path, sha256, file.spec, file.proto, output, file.scores_type, file.fixed_shape)
 
 
-def cut_at_scores(model: ModelProto) -> None:
-    """Make `scores` the only output, in place, and drop what only the labels need."""
-    graph = model.graph
-    scores = next(value for value in graph.value_info if value.name == "scores")
-    wanted, kept = {"scores"}, []
-    for node in reversed(graph.node):  # ONNX keeps them in order
-        if wanted & set(node.output):
-            wanted |= set(node.input)
-            kept.append(node)
-    _replace(graph.node, kept[::-1])
-    for index in reversed(range(len(graph.initializer))):  # one by one: the others, which are large, stay in place
-        if graph.initializer[index].name not in wanted:
-            del graph.initializer[index]
-    _replace(graph.output, [scores])
-    _replace(graph.value_info, [])  # of removed tensors, or known again by inference
-
-
-def tensor_types(source: EngineSource) -> dict[str, str]:
-    """The floating-point tensors of the graph by name: "fp32" or "fp16"."""
+def tensor_types(source: EngineSource) -> dict[str, Precision]:
+    """The floating-point tensors of the graph by name."""
     return {
         value.name: PRECISIONS[value.type.tensor_type.elem_type]
         for value in _inferred(source.model, None)
@@ -151,124 +131,28 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _parsed(data: bytes, path: Path) -> ModelProto:
-    try:
-        model = onnx.load_model_from_string(data)
-    except DecodeError as error:
-        raise ExportError(f"{path}: damaged, or not an ONNX file; copy it again, or {_AGAIN}") from error
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
-        raise ExportError(f"{path}: its weights lie in another file, expected one self-contained file; {_AGAIN}")
+def _check_graph(data: bytes, path: Path) -> None:
     try:
         onnx.checker.check_model(data, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
         raise ExportError(
-            f"{path}: does not pass onnx.checker ({first_line(error)}); copy it again, or {_AGAIN}"
+            f"{path}: does not pass onnx.checker ({first_line(error)}); copy it again, or {EXPORT_AGAIN}"
         ) from error
-    return model
 
 
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Every constant of a graph, also in nodes and subgraphs."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for subgraph in (attribute.g, *attribute.graphs):
-                yield from _tensors(subgraph)
-
-
-def _facts(model: ModelProto, path: Path) -> dict[str, Any]:
-    texts = {entry.key[4:]: entry.value for entry in model.metadata_props if entry.key.startswith("fcn.")}
-    if "format" not in texts:
-        raise ExportError(f"{path}: no fcn.* metadata, expected a file made by export/to_onnx.py; {_AGAIN}")
-    try:
-        facts = {key: json.loads(text) for key, text in texts.items() if key != "parity"}  # the ONNX file's own
-    except (ValueError, RecursionError) as error:
-        raise _invalid(path, f"not JSON: {error}") from error
-    _check_format(facts["format"], path)
-    for name, valid in _FACTS.items():
-        if name not in facts:
-            raise _invalid(path, f"{name} is missing")
-        if not valid(facts[name]):
-            raise _invalid(path, f"{name} is {facts[name]!r:.60}")
-    return facts
-
-
-def _check_format(number: Any, path: Path) -> None:
-    if type(number) is not int or number < 1:
-        raise _invalid(path, f"format is {number!r:.60}")
-    if number > FORMAT:
+def _check_precision(file: OnnxFile) -> None:
+    if file.spec.precision not in FLOATS:
         raise ExportError(
-            f"{path}: fcn.format is {number}, expected at most {FORMAT}; use the build_engine.py of the clone that "
-            "wrote it, or export again with this one"
+            f"{file.path}: expected a file in {' or '.join(FLOATS)}, got {file.spec.precision}, of which no engine can "
+            "be built yet; export it with --precision fp16"
         )
 
 
-def _invalid(path: Path, what: str) -> ExportError:
-    return ExportError(f"{path}: invalid fcn.* metadata ({what}); {_AGAIN}")
-
-
-def _any(fact: Any) -> bool:
-    return True
-
-
-def _names(fact: Any) -> bool:
-    return isinstance(fact, list) and 1 <= len(fact) <= 65536 and all(isinstance(name, str) for name in fact)
-
-
-# What must be there. A build relies on three of the values; the runtime judges the others when it loads the engine.
-_FACTS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("family", "variant", "palette", "color", "mean", "std", "scale", "tail"), _any),
-    **dict.fromkeys(("checkpoint_sha256", "tool"), _any),
-    "classes": _names,
-    "min_size": lambda fact: type(fact) is int and fact >= 1,
-    "precision": lambda fact: fact in PRECISIONS.values(),
-}
-
-
-def _check_contract(model: ModelProto, facts: dict[str, Any], path: Path) -> None:
-    """Demand the input, output and inner tensor that every exported file has, so that no cut goes wrong."""
-    graph, classes = model.graph, len(facts["classes"])
-    made = {name for node in graph.node for name in node.output}
-    inner = [value for value in graph.value_info if value.name == "scores" and value.name in made]
-    label_type = TensorProto.UINT8 if classes <= 256 else TensorProto.UINT16
-    if not (
-        _is(graph.input, "frames", (TensorProto.UINT8,), (None, None, None, 3))
-        and _is(graph.output, "labels", (label_type,), (None, None, None))
-        and _is(inner, "scores", PRECISIONS, (None, classes, None, None))
-        and [node.op_type for node in graph.node if "frames" in node.input and node.op_type != "Shape"] == ["Cast"]
-        and [node.op_type for node in graph.node if "labels" in node.output] == ["Cast"]
-    ):
-        got = "; ".join(" ".join(_text(value) for value in values) for values in (graph.input, graph.output, inner))
+def _check_labels_fit(file: OnnxFile) -> None:
+    classes = len(file.spec.classes)
+    if classes > 256:
         raise ExportError(
-            f"{path}: expected input frames uint8 (N, H, W, 3), output labels (N, H, W), each behind one Cast, and "
-            f"inner tensor scores float (N, {classes}, h, w), got {got}; another tool changed it, {_AGAIN}"
-        )
-
-
-def _is(values: Sequence[ValueInfoProto], name: str, types: Collection[int], sizes: tuple[int | None, ...]) -> bool:
-    """Whether there is one tensor, of this name, one of these types and these sizes, where None is any."""
-    if [value.name for value in values] != [name] or values[0].type.tensor_type.elem_type not in types:
-        return False
-    found = [dim.dim_value for dim in values[0].type.tensor_type.shape.dim]
-    return len(found) == len(sizes) and all(size in (None, got) for size, got in zip(sizes, found, strict=True))
-
-
-def _text(value: ValueInfoProto) -> str:
-    tensor = value.type.tensor_type
-    sizes = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in tensor.shape.dim)
-    return f"{value.name} {TensorProto.DataType.Name(tensor.elem_type).lower()} ({sizes})"
-
-
-def _fixed(model: ModelProto) -> Fixed:
-    batch, height, width = (dim.dim_value or None for dim in model.graph.input[0].type.tensor_type.shape.dim[:3])
-    return batch, height, width
-
-
-def _check_labels_fit(facts: dict[str, Any], path: Path) -> None:
-    if len(facts["classes"]) > 256:
-        raise ExportError(
-            f"--tail graph: {path} has {len(facts['classes'])} classes, TensorRT can give labels of up to 256; "
+            f"--tail graph: {file.path} has {classes} classes, TensorRT can give labels of up to 256; "
             "use --tail kernel, whose labels are uint16"
         )
 
@@ -307,8 +191,3 @@ def _elements(value: ValueInfoProto) -> int:
 
 def _nbytes(value: ValueInfoProto) -> int:
     return _elements(value) * helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).itemsize
-
-
-def _replace(field: Any, items: list[Any]) -> None:
-    del field[:]
-    field.extend(items)

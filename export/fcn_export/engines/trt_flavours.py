@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from fcnrt.contract.flavours import MODULES, FlavourName, version_tuple
+from fcnrt.contract.profiles import Profile
 from fcnrt.errors import first_line
 
 from ..errors import ExportError
 from .gpu_device import Gpu
-from .shape_profiles import Profile
 
-MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-OLDEST = {"tensorrt": "8.6", "tensorrt-rtx": "1.1"}
+OLDEST: dict[FlavourName, str] = {"tensorrt": "8.6", "tensorrt-rtx": "1.1"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class BuildOptions:
 class Flavour:
     """An installed TensorRT: its module, and what that can do."""
 
-    name: str
+    name: FlavourName
     trt: Any
 
     @property
@@ -82,7 +82,7 @@ class Flavour:
         return sum(1 << int(flag) for flag in wanted if flag is not None)
 
 
-def load_flavour(name: str | None) -> Flavour:
+def load_flavour(name: FlavourName | None) -> Flavour:
     """The TensorRT asked for, or else the one that is installed, TensorRT before TensorRT for RTX.
 
     Args:
@@ -101,12 +101,6 @@ def load_flavour(name: str | None) -> Flavour:
             return _checked_version(candidate, module)
     wanted = name or "tensorrt or tensorrt-rtx"
     raise ExportError(f"{wanted} cannot be imported ({'; '.join(missing)}); pip install {name or 'tensorrt-rtx'}")
-
-
-def version_tuple(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version: "10.3.0.post1" is (10, 3, 0)."""
-    match = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
 def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool, gpu: Gpu | None) -> None:
@@ -150,7 +144,7 @@ def configure(flavour: Flavour, config: Any, options: BuildOptions, half: bool) 
     _share_profiles(trt, config)
 
 
-def _checked_version(name: str, module: ModuleType) -> Flavour:
+def _checked_version(name: FlavourName, module: ModuleType) -> Flavour:
     flavour = Flavour(name, module)
     if version_tuple(flavour.version) < version_tuple(OLDEST[name]):
         raise ExportError(

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fcnrt.contract.precision import Precision
+
 # What they hold, convert to or measure gives them their type; a precision would be refused or ignored.
 _TYPED_BY_NATURE = ("CONSTANT", "CAST", "IDENTITY", "SHAPE")
 
 
-def constrain(trt: Any, network: Any, types: Mapping[str, str]) -> None:
+def constrain(trt: Any, network: Any, types: Mapping[str, Precision]) -> None:
     """Set precision and output type of every floating-point layer; OBEY_PRECISION_CONSTRAINTS makes them binding.
 
     Args:
         trt: the TensorRT module.
         network: the parsed network; changed.
-        types: the file's floating-point tensors by name, "fp32" or "fp16". Layers that the parser put in between
+        types: precisions of the file's floating-point tensors by name. Layers that the parser put in between
             have no name there and take the type of their first input.
     """
     known = dict(types)
-    data_types = {"fp32": trt.DataType.FLOAT, "fp16": trt.DataType.HALF}
+    data_types = {Precision.FP32: trt.DataType.FLOAT, Precision.FP16: trt.DataType.HALF}
     for layer in (network.get_layer(index) for index in range(network.num_layers)):
         first = layer.get_input(0) if layer.num_inputs else None
         inherited = known.get(first.name) if first is not None else None
@@ -38,5 +40,5 @@ def _float_outputs(trt: Any, layer: Any) -> Iterator[tuple[int, Any]]:
             yield index, output
 
 
-def _own_type(trt: Any, tensor: Any) -> str:
-    return "fp16" if tensor.dtype == trt.DataType.HALF else "fp32"
+def _own_type(trt: Any, tensor: Any) -> Precision:
+    return Precision.FP16 if tensor.dtype == trt.DataType.HALF else Precision.FP32

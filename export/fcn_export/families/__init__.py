@@ -1,6 +1,6 @@
 """The FCN families in PyTorch, one file each: facts, recognition, layers, forward pass."""
 
-from .base import Fcn, InputContract, ScoreConv, ScoreDeconv, State, Tail
+from .base import Fcn, InputContract, ScoreConv, ScoreDeconv, State
 from .caffe import CaffeFcn
 from .d2l import D2lFcn
 from .pochih import PochihFcn
@@ -19,4 +19,4 @@ FAMILIES: tuple[type[Fcn], ...] = (
     ZijundengFcn,
 )
 
-__all__ = ["FAMILIES", "Fcn", "InputContract", "ScoreConv", "ScoreDeconv", "State", "Tail"]
+__all__ = ["FAMILIES", "Fcn", "InputContract", "ScoreConv", "ScoreDeconv", "State"]

@@ -1,50 +1,38 @@
-"""What all FCN families have in common: the base class, the tail, the input contract, the score layer."""
+"""What all FCN families have in common: the base class, the input contract, the score layer."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fcnrt.contract.spec import Color
+from fcnrt.contract.tail import Tail
+
 State = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Tail:
-    """How `scores` (N, C, h, w) become full-size logits (N, C, H, W): the last upsampling.
-
-    Source coordinate of output row y, columns alike:
-    ``half_pixel`` (y + 1/2) h/H - 1/2; ``align_corners`` y (h - 1)/(H - 1);
-    ``deconv`` (y + offset + 1/2)/stride - 1, a bilinear transposed convolution of kernel 2 * stride cropped at offset;
-    ``none``: the scores are full size, the frame begins at row and column `offset`, the rest is surplus.
-    """
-
-    kind: Literal["half_pixel", "align_corners", "deconv", "none"]
-    stride: int = 0
-    offset: int = 0
 
 
 @dataclass(frozen=True)
 class InputContract:
     """What the network was trained on: x = (frame * scale - mean) / std, frames 0 to 255, channels in `color` order."""
 
-    color: Literal["rgb", "bgr"]
+    color: Color
     scale: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
-    def in_order(self, color: Literal["rgb", "bgr"]) -> InputContract:
+    def in_order(self, color: Color) -> InputContract:
         """The same contract for pictures whose channels come in `color` order."""
         if color == self.color:
             return self
         return InputContract(color, self.scale, self.mean[::-1], self.std[::-1])
 
-    def normalise(self, frames: Tensor, color: Literal["rgb", "bgr"]) -> Tensor:
+    def normalise(self, frames: Tensor, color: Color) -> Tensor:
         """Frames (N, H, W, 3) uint8 in `color` order to what the network was trained on, (N, 3, H, W) float32."""
         x = frames.permute(0, 3, 1, 2).float()  # (N, 3, H, W)
         if color != self.color:

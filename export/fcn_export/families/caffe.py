@@ -8,7 +8,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Fcn, InputContract, ScoreConv, ScoreDeconv, State, Tail, bilinear_deconv, crop_like
+from fcnrt.contract.tail import Tail
+
+from .base import Fcn, InputContract, ScoreConv, ScoreDeconv, State, bilinear_deconv, crop_like
 
 CONVS = (2, 2, 3, 3, 3)  # VGG16: convolutions per stage
 TAILS = {

@@ -6,7 +6,9 @@ from collections import OrderedDict
 
 from torch import Tensor
 
-from .base import IMAGENET, IMAGENET_MEAN, IMAGENET_STD, Fcn, InputContract, ScoreConv, ScoreDeconv, State, Tail
+from fcnrt.contract.tail import Tail
+
+from .base import IMAGENET, IMAGENET_MEAN, IMAGENET_STD, Fcn, InputContract, ScoreConv, ScoreDeconv, State
 from .resnet import ResNetPlan, resnet_layers
 
 RESNET18 = ResNetPlan.standard((2, 2, 2, 2), bottleneck=False)

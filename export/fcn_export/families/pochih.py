@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Fcn, InputContract, ScoreConv, State, Tail
+from fcnrt.contract.tail import Tail
+
+from .base import Fcn, InputContract, ScoreConv, State
 from .vgg import VGG16, Plan, last_width, pooled, read_plan, vgg_features
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .base import IMAGENET, Fcn, State, Tail
+from fcnrt.contract.tail import Tail
+
+from .base import IMAGENET, Fcn, State
 from .conv_head import conv_head
 from .resnet import LAYERS, ResNetPlan, resnet_layers
 

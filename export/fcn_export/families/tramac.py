@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import IMAGENET, Fcn, ScoreConv, State, Tail
+from fcnrt.contract.tail import Tail
+
+from .base import IMAGENET, Fcn, ScoreConv, State
 from .conv_head import conv_head
 from .resnet import LAYERS, ResNetPlan, resnet_layers
 from .vgg import VGG16, Plan, last_width, pooled, read_plan, vgg_features

@@ -7,7 +7,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..families import Fcn, InputContract, ScoreConv, ScoreDeconv, Tail
+from fcnrt.contract.tail import Tail
+
+from ..families import Fcn, InputContract, ScoreConv, ScoreDeconv
 from ..families.base import bilinear_kernel, diagonal, pad_to_multiple
 
 HALF_GAIN = 2.0**-8  # brings 0-255 inputs into the range of halves; a power of two changes exponents only

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import io
-import json
 import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from onnx import ModelProto, TensorProto, helper
 
+from fcnrt.contract.profiles import DIMENSIONS
+from fcnrt.contract.spec import ModelSpec
+from fcnrt.contract.types import label_dtype
+
 from ..errors import ExportError
 from .deploy import DeployedFcn
 
-FORMAT = 1  # of the `fcn.*` metadata; the runtime refuses newer ones
 MAX_BYTES = 2**31 - 1  # of one protobuf file
 TRACED_SIZE = (64, 96)
-DIMENSIONS = ("batch", "height", "width")
 
 
 def trace(network: DeployedFcn, fixed: Mapping[str, int], opset: int) -> ModelProto:
@@ -38,23 +39,16 @@ def trace(network: DeployedFcn, fixed: Mapping[str, int], opset: int) -> ModelPr
     _name_dimensions(model, fixed)
     _keep_scores_inside(model)
     _take_shapes_of_cast_frames(model)
-    if network.net.classes > 256:
+    if label_dtype(network.net.classes) is np.uint16:
         _widen_labels(model)
     else:
         _cast_labels_through_float(model)
     return model
 
 
-def add_metadata(model: ModelProto, facts: Mapping[str, Any]) -> None:
-    """Write `fcn.*` properties (JSON values) and the standard image properties into a model."""
-    color = {"rgb": "Rgb8", "bgr": "Bgr8"}[facts["color"]]
-    image = {
-        "Image.BitmapPixelFormat": color,
-        "Image.ColorSpaceGamma": "SRGB",
-        "Image.NominalPixelRange": "NominalRange_0_255",
-    }
-    own = {f"fcn.{key}": json.dumps(value) for key, value in {"format": FORMAT, **facts}.items()}
-    helper.set_model_props(model, {**own, **image})
+def add_metadata(model: ModelProto, spec: ModelSpec) -> None:
+    """Write what a model says of itself into it."""
+    helper.set_model_props(model, spec.metadata())
     model.graph.name, model.doc_string = "fcn", ""
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fcnrt.contract.precision import Precision
 from fcnrt.errors import first_line
 
 from ..errors import ExportError
@@ -21,12 +22,12 @@ from .onnx_file import TRACED_SIZE
 
 SIZES = (TRACED_SIZE, (65, 97), (83, 51), (1, 1))  # untraced, odd, and smaller than any stride
 # A label may differ where the two best classes are this close, as a share of the picture's mean margin between them,
-TIE = {"fp32": 1e-2, "fp16": 0.5}
+TIE = {Precision.FP32: 1e-2, Precision.FP16: 0.5}
 # and this share must not differ at all. Wide for halves: an untrained network hardly prefers one class to another.
-FLOOR = {"fp32": 0.999, "fp16": 0.95}
+FLOOR = {Precision.FP32: 0.999, Precision.FP16: 0.95}
 USUAL = 0.999  # what trained networks reach or exceed in halves
 HALF_MAX = 65504.0
-_ADVICE = {"fp32": "please report this checkpoint", "fp16": "export with --precision fp32"}
+_ADVICE = {Precision.FP32: "please report this checkpoint", Precision.FP16: "export with --precision fp32"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def check_half_range(network: DeployedFcn, cases: list[Case]) -> None:
         )
 
 
-def compare(path: Path, cases: list[Case], precision: str) -> Agreement:
+def compare(path: Path, cases: list[Case], precision: Precision) -> Agreement:
     """Run the ONNX file in ONNX Runtime on the CPU and hold its labels against the upstream network's.
 
     Raises:
@@ -120,7 +121,7 @@ def compare(path: Path, cases: list[Case], precision: str) -> Agreement:
     return agreement
 
 
-def _check_ties(case: Case, labels: Tensor, differs: Tensor, precision: str) -> None:
+def _check_ties(case: Case, labels: Tensor, differs: Tensor, precision: Precision) -> None:
     """Refuse labels that the reference finds worse than its own by more than a tie."""
     if case.logits.shape[1] == 1 or not differs.any():
         return

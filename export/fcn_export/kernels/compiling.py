@@ -19,12 +19,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fcnrt.contract.kernel_records import LABELS, upsampling_variant
+from fcnrt.contract.precision import FLOATS
+
 from ..errors import ExportError
 
 # Compute capabilities that Triton and its ptxas compile for: Turing to Blackwell. LLVM ends the process at others.
 CAPABILITIES = (75, 80, 86, 87, 89, 90, 100, 103, 110, 120, 121)
-SCORES = ("fp32", "fp16")
-LABELS = ("u8", "u16")
+SCORES = tuple(map(str, FLOATS))
 MAX_SHARED_BYTES = 48 * 1024  # more would need an attribute set before the launch
 # PTX kinds of Triton's argument types; pointers are addresses.
 _PTX_KIND = {"i32": "u32", "i64": "u64", "fp32": "f32"}
@@ -81,7 +83,7 @@ def _variants(scores: str | None, labels: str | None) -> Iterator[Variant]:
 
 
 def _upsample_argmax(scores: str, labels: str, rows: int, confidence: bool) -> Variant:
-    name = f"{scores}-{labels}-rows{rows}" + "-confidence" * confidence
+    name = upsampling_variant(scores, labels, rows, confidence)
     tables = ("*i32", "*fp32") * 2
     parameters = (f"*{scores}", f"*{labels}", "*u8", *tables, "*i32", "*i32", *("i32",) * 5)
     # One column per thread and warps side by side, so that the rows of a column are one thread's and share its reads.

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fcnrt.contract.precision import Precision
+
 from ..errors import ExportError
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def calibration_frames(options: argparse.Namespace) -> CalibrationFrames | None:
     Raises:
         ExportError: they are missing, or given for another precision.
     """
-    if options.precision != "int8":
+    if options.precision != Precision.INT8:
         given = [
             flag
             for flag, value in (("--calibration", options.calibration), ("--keep-float", options.keep_float))

@@ -5,19 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import Literal
 
 from ..contract.spec import ModelSpec
+from ..contract.types import Confidence, Frames, Labels, Scores, Shape
 from ..gpu.arrays import DeviceArray, DeviceFrames, DeviceView
-
-Shape = tuple[int, int, int]  # (batch, height, width)
-Frames = npt.NDArray[np.uint8]  # (N, H, W, 3), C-contiguous
-Labels = npt.NDArray[Any]  # (N, H, W), uint8, or uint16 for more than 256 classes
-Confidence = npt.NDArray[np.uint8]  # (N, H, W), 255 for certainty
-Scores = npt.NDArray[np.float32]  # (N, C, h, w)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from ..contract.types import Confidence, Frames, Labels, Scores, Shape
 from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
 from ..ops.resizing import resized
-from .base import Backend, Confidence, Frames, Labels, Options, Scores, Shape
+from .base import Backend, Options
 from .onnx_model import OnnxModel, check_fixed_shape
 from .recent import Recent
 

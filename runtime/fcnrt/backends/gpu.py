@@ -21,15 +21,16 @@ from typing import Literal
 
 import numpy as np
 
+from ..contract.precision import Precision
 from ..contract.spec import ModelSpec
+from ..contract.types import Confidence, Frames, Labels, Scores, Shape, label_dtype
 from ..errors import NOT_FINITE, BackendError, FrameError, UsageError
 from ..gpu.arrays import DeviceArray, DeviceFrames, DeviceView, packed_view
 from ..gpu.cuda import ALIGNMENT, Event, Gpu, Memory, PinnedMemory, Stream
-from ..gpu.kernels import SCORE_DTYPES, DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
+from ..gpu.kernels import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels
 from ..gpu.proofs import prove_nv12, prove_resizing, prove_upsampling
 from ..gpu.staging import GrowingBuffer, Slot
-from ..ops.reference import label_dtype
-from .base import Backend, Confidence, Frames, Labels, Options, Scores, Shape
+from .base import Backend, Options
 from .recent import Recent
 
 SLOTS = 3  # batches of host frames on their way: one going up, one computed, one coming down
@@ -42,7 +43,7 @@ class DeviceScores:
 
     address: int
     shape: tuple[int, int, int, int]
-    type: ScoreType
+    type: Precision
 
 
 class Network(ABC):
@@ -59,7 +60,7 @@ class Network(ABC):
     spec: ModelSpec
     color: Literal["rgb", "bgr"]
     output: Literal["scores", "labels"]
-    scores_type: ScoreType
+    scores_type: Precision
     stream: Stream
 
     @abstractmethod
@@ -141,7 +142,7 @@ class GpuBackend(Backend):
             view = self._sent(frames, slot)
             scores = self._network.scores(*self._network_input(DeviceFrames((view,))))
             self._compute.synchronize()
-            found = self._gpu.downloaded(scores.address, scores.shape, SCORE_DTYPES[scores.type])
+            found = self._gpu.downloaded(scores.address, scores.shape, scores.type.dtype)
             return found.astype(np.float32, copy=False)
 
     def run_network(self, frames: Frames, times: int) -> None:

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from ..contract.types import Frames, Scores
 from ..errors import BackendError, first_line
-from .base import Frames, Scores
 from .cpu import MAX_SHAPES, CpuNetwork
 from .onnx_model import OnnxModel, load_package
 from .recent import Recent

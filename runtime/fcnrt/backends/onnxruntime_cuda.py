@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..contract.precision import Precision
+from ..contract.types import Shape, label_dtype
 from ..errors import BackendError, FcnrtError
 from ..gpu.cuda import Gpu, Stream, device_count
 from ..gpu.kernels import Kernels, installed_kernels
-from ..ops.reference import label_dtype
-from .base import Options, Shape
+from .base import Options
 from .gpu import DeviceScores, GpuBackend, Network
 from .onnx_model import OnnxModel, check_fixed_shape
 from .onnxruntime import engine_errors, load_runtime, new_session
@@ -73,7 +74,7 @@ class OrtCudaNetwork(Network):
         own_tail: keep the graph's last step, for want of kernels of ours.
     """
 
-    scores_type = "fp32"  # of every exported file, whatever its body's precision
+    scores_type = Precision.FP32  # of every exported file, whatever its body's precision
 
     def __init__(self, gpu: Gpu, path: Path, options: Options, own_tail: bool):
         model = OnnxModel(path)
@@ -109,7 +110,7 @@ class OrtCudaNetwork(Network):
         else:
             self._run(frames, shape, "scores", np.float32, scores.shape(), scores.data_ptr())
         batch, classes, height, width = scores.shape()
-        return DeviceScores(scores.data_ptr(), (batch, classes, height, width), "fp32")
+        return DeviceScores(scores.data_ptr(), (batch, classes, height, width), self.scores_type)
 
     def labels(self, frames: int, shape: Shape, labels: int) -> None:
         self._run(frames, shape, "labels", label_dtype(len(self.spec.classes)), shape, labels)

@@ -5,21 +5,23 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
+from ..contract.flavours import MODULES, cause, logger_of, version_tuple
+from ..contract.profiles import shape_text
 from ..contract.sidecar import REBUILD, Sidecar, read_sidecar
+from ..contract.types import Shape
 from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line
 from ..gpu.cuda import Gpu, Graph, Memory, Stream
-from ..gpu.kernels import SCORE_DTYPES, Kernels
+from ..gpu.kernels import Kernels
 from ..gpu.staging import GrowingBuffer
-from .base import Options, Shape
+from .base import Options
 from .gpu import DeviceScores, GpuBackend, Network
 from .recent import Recent
 
-MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 MAX_SHAPES = 8  # of frames, whose scores' shape is remembered
 MAX_REPLAYS = 64  # combinations of shape and addresses that are remembered, a decoder's ring of frames among them
 
@@ -69,7 +71,7 @@ class TrtNetwork(Network):
 
     def scores(self, frames: int, shape: Shape) -> DeviceScores:
         batch, classes, height, width = self._scores_shapes.get(shape, lambda: self._infer_scores_shape(shape))
-        itemsize = SCORE_DTYPES[self.scores_type].itemsize
+        itemsize = self.scores_type.dtype.itemsize
         memory = self._scores.at_least(batch * classes * height * width * itemsize)
         self._run(frames, shape, memory.address)
         return DeviceScores(memory.address, (batch, classes, height, width), self.scores_type)
@@ -145,7 +147,7 @@ class _Engine:
         self.gpu, self.sidecar = gpu, sidecar
         self.trt = _tensorrt(sidecar)
         _check_target(sidecar, gpu, str(self.trt.__version__))
-        self._log = _log_of(self.trt)
+        self._log = logger_of(self.trt)
         self._runtime = self.trt.Runtime(self._log)
         if sidecar.version_compatible:  # such a plan brings TensorRT code of its own
             self._runtime.engine_host_code_allowed = True
@@ -189,10 +191,13 @@ class _Engine:
 
     def failure(self, what: str) -> BackendError:
         """An error with TensorRT's own last words."""
-        return BackendError(f"{self.sidecar.path}: {self.title} {what}: {self._log.last_error()}")
+        return BackendError(f"{self.sidecar.path}: {self.title} {what}: {self._last_error()}")
+
+    def _last_error(self) -> str:
+        return cause(self._log.errors[-1]) if self._log.errors else "no reason given"
 
     def _explain_refusal(self) -> NoReturn:
-        reason = self._log.last_error()
+        reason = self._last_error()
         if re.search("out.?of.?memory", reason, re.IGNORECASE):
             raise BackendError(f"{self.sidecar.path}: {self.gpu.out_of_memory()} ({reason})")
         raise ModelFileError(f"{self.sidecar.path}: {self.title} cannot load it: {reason}; {REBUILD}")
@@ -259,27 +264,6 @@ def _tensorrt(sidecar: Sidecar) -> Any:
         ) from error
 
 
-@cache
-def _log_of(trt: Any) -> Any:
-    """TensorRT takes one log for a process: the first, for as long as anything made with it lives."""
-
-    class Log(trt.ILogger):  # type: ignore[misc]
-        """Keeps TensorRT's errors for messages of ours and says nothing itself."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self._errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self._errors = [*self._errors[-1:], message]
-
-        def last_error(self) -> str:
-            return " ".join(self._errors[-1].split()) if self._errors else "no reason given"
-
-    return Log()
-
-
 def _check_target(sidecar: Sidecar, gpu: Gpu, version: str) -> None:
     """Refuse an engine for another GPU or another TensorRT."""
     newer_will_do = sidecar.hardware_compatible and min(sidecar.sm) <= gpu.sm
@@ -288,7 +272,7 @@ def _check_target(sidecar: Sidecar, gpu: Gpu, version: str) -> None:
             f"{sidecar.path}: built for compute capability {sidecar.capabilities}, {gpu.name} has {gpu.capability}; "
             f"{REBUILD}"
         )
-    newer_will_do = sidecar.version_compatible and _numbers(sidecar.version) <= _numbers(version)
+    newer_will_do = sidecar.version_compatible and version_tuple(sidecar.version) <= version_tuple(version)
     if version != sidecar.version and not newer_will_do:
         raise ModelFileError(
             f"{sidecar.path}: built with {sidecar.flavour} {sidecar.version}, installed is {version}; "
@@ -296,20 +280,12 @@ def _check_target(sidecar: Sidecar, gpu: Gpu, version: str) -> None:
         )
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version))
-
-
 def _out_of_profile(shape: Shape, sidecar: Sidecar) -> str:
     profiles = sidecar.profiles
     low = (min(sizes) for sizes in zip(shape, *(profile.min for profile in profiles), strict=True))
     high = (max(sizes) for sizes in zip(shape, *(profile.max for profile in profiles), strict=True))
-    ranges = " or ".join(f"{_text(profile.min)} to {_text(profile.max)}" for profile in profiles)
+    ranges = " or ".join(f"{shape_text(profile.min)} to {shape_text(profile.max)}" for profile in profiles)
     return (
-        f"frames: expected batch x height x width of {ranges} (profile of {sidecar.path.name}), got {_text(shape)}; "
-        f"rebuild with --min {_text(low)} --max {_text(high)}, or resize"
+        f"frames: expected batch x height x width of {ranges} (profile of {sidecar.path.name}), "
+        f"got {shape_text(shape)}; rebuild with --min {shape_text(low)} --max {shape_text(high)}, or resize"
     )
-
-
-def _text(shape: Any) -> str:
-    return "x".join(str(size) for size in shape)

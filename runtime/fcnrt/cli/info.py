@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..backends import read_certificate, read_spec
+from ..contract.profiles import shape_text
 from ..contract.sidecar import Sidecar, read_sidecar
 from ..errors import ModelFileError
 
@@ -42,7 +43,7 @@ def _print_engine(engine: Sidecar) -> None:
     kernels = sorted({record["name"] for record in engine.kernels})
     print(f"  engine      {engine.flavour} {engine.version}, for compute capability {engine.capabilities}")
     for profile in engine.profiles:
-        low, usual, high = ("x".join(map(str, shape)) for shape in (profile.min, profile.opt, profile.max))
+        low, usual, high = map(shape_text, profile.bounds)
         print(f"  profile     {low} to {high}, fastest at {usual} (batch x height x width)")
     print(f"  output      {output}; kernels: {', '.join(kernels) or 'none'}")
     print(f"  layers      {_convolutions(engine.layers.get('network') or {})} as parsed")

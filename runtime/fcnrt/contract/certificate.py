@@ -11,14 +11,15 @@ import hashlib
 import json
 import math
 import reprlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ModelFileError
-from .spec import check_format
+from .facts import fact, parsed, written
+from .validation import by_name, check_format, share, text, told, whole
 
-FORMAT = 1  # the newest certificate that this version reads
+FORMAT = 1  # of the certificate that is written, and the newest that is read
+KEY = "parity"  # in a sidecar, and behind the prefix in an ONNX file
 MEASURE = "measure it: python benchmarks/parity.py CHECKPOINT MODEL --data DATA --certify"
 
 
@@ -43,20 +44,20 @@ class Certificate:
         date: of the measurement, ISO 8601.
     """
 
-    subject: str
-    metric: str
-    reference_miou: float
-    miou: float
-    agreement: float
-    clear_flips: float
-    frames: int
-    data: str
-    data_sha256: str
-    checkpoint_sha256: str
-    device: str
-    hardware: str
-    versions: dict[str, str]
-    date: str
+    subject: str = field(metadata=fact(text))
+    metric: str = field(metadata=fact(text))
+    reference_miou: float = field(metadata=fact(share))
+    miou: float = field(metadata=fact(share))
+    agreement: float = field(metadata=fact(share))
+    clear_flips: float = field(metadata=fact(share))
+    frames: int = field(metadata=fact(whole()))
+    data: str = field(metadata=fact(text))
+    data_sha256: str = field(metadata=fact(text))
+    checkpoint_sha256: str = field(metadata=fact(text))
+    device: str = field(metadata=fact(text))
+    hardware: str = field(metadata=fact(text))
+    versions: dict[str, str] = field(metadata=fact(by_name(text)))
+    date: str = field(metadata=fact(text))
 
     @property
     def points_lost(self) -> float:
@@ -69,8 +70,8 @@ class Certificate:
         Raises:
             TypeError, ValueError: a value is not what it is said to be, or a figure is outside its range.
         """
-        facts = {"format": FORMAT, **asdict(self)}
-        _parsed(facts)
+        facts = {"format": FORMAT, **written(self)}
+        parsed(Certificate, facts)
         return {**facts, "seal": digest(facts)}
 
 
@@ -104,16 +105,11 @@ def checked_certificate(record: Any, subject: str, source: str) -> Certificate:
     if not isinstance(record, dict):
         raise ModelFileError(f"{source}: its certificate is damaged ({reprlib.repr(record)}); {MEASURE}")
     check_format("format of its certificate", record.get("format"), FORMAT, source, MEASURE)
-    try:
+    with told(f"{source}: its certificate is damaged", MEASURE):
         sealed = record.get("seal") == digest({key: value for key, value in record.items() if key != "seal"})
         if not sealed:
             raise ModelFileError(f"{source}: its certificate was edited; {MEASURE}")
-        certificate = _parsed(record)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ModelFileError(f"{source}: its certificate is damaged ({what}); {MEASURE}") from error
+        certificate = parsed(Certificate, record)
     if certificate.subject != subject:
         raise ModelFileError(f"{source}: the file was changed after it was certified; {MEASURE}")
     return certificate
@@ -129,54 +125,8 @@ def check_loss(certificate: Certificate, points: float, source: str) -> None:
         )
 
 
-def _parsed(facts: Mapping[str, Any]) -> Certificate:
-    return Certificate(**{name: parse(facts[name]) for name, parse in _PARSERS.items()})
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError(f"expected text, got {reprlib.repr(value)}")
-    return value
-
-
-def _share(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"expected a number from 0 to 1, got {reprlib.repr(value)}")
-    return float(value)
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"expected a whole number from 1 up, got {reprlib.repr(value)}")
-    return value
-
-
-def _versions(value: Any) -> dict[str, str]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"expected versions by name, got {reprlib.repr(value)}")
-    return {_text(name): _text(version) for name, version in value.items()}
-
-
 def checked_points(points: Any) -> float:
     """An argument that says how many points of mean IoU may be lost; raises ValueError for what is no such number."""
     if isinstance(points, bool) or not isinstance(points, (int, float)) or not 0 <= points < math.inf:
         raise ValueError(f"expected points of mean IoU, a number from 0 up, got {points!r}")
     return float(points)
-
-
-_PARSERS: dict[str, Any] = {
-    "subject": _text,
-    "metric": _text,
-    "reference_miou": _share,
-    "miou": _share,
-    "agreement": _share,
-    "clear_flips": _share,
-    "frames": _count,
-    "data": _text,
-    "data_sha256": _text,
-    "checkpoint_sha256": _text,
-    "device": _text,
-    "hardware": _text,
-    "versions": _versions,
-    "date": _text,
-}

@@ -1,4 +1,6 @@
-"""Types of arrays, once for everything that passes them on."""
+"""Types of arrays and shapes, once for everything that passes them on."""
+
+from __future__ import annotations
 
 from typing import Any
 
@@ -8,4 +10,15 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
-LabelArray = npt.NDArray[Any]  # uint8, or uint16 for more than 256 classes
+LabelArray = npt.NDArray[Any]  # of `label_dtype(classes)`
+
+Shape = tuple[int, int, int]  # (batch, height, width)
+Frames = UInt8Array  # (N, H, W, 3), C-contiguous
+Labels = LabelArray  # (N, H, W)
+Confidence = UInt8Array  # (N, H, W), 255 for certainty
+Scores = npt.NDArray[np.float32]  # (N, C, h, w)
+
+
+def label_dtype(classes: int) -> type[np.uint8] | type[np.uint16]:
+    """Return the dtype of labels: uint8 up to 256 classes, uint16 beyond."""
+    return np.uint8 if classes <= 256 else np.uint16

@@ -12,20 +12,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-
-from ..contract.kernel_records import Record, checked_records
-from ..contract.spec import Tail
+from ..contract.kernel_records import Record, checked_records, labels_name, upsampling_variant
+from ..contract.precision import Precision
+from ..contract.tail import Tail
 from ..errors import BackendError
 from ..ops import reference
 from ..ops.sampling import bands, linear_samples, resize_taps
 from .arrays import DeviceFrames, DeviceView
 from .cuda import Gpu, Kernel, Stream
-
-ScoreType = Literal["fp32", "fp16"]
-SCORE_DTYPES: dict[ScoreType, np.dtype[Any]] = {"fp32": np.dtype(np.float32), "fp16": np.dtype(np.float16)}
 
 PACKS = Path(__file__).parent / "packs"  # made by `make kernels`, one file per GPU generation
 _SHARED_ROWS = 8  # output rows that the fast variant computes from one reading of the scores
@@ -111,7 +106,7 @@ class DeviceUpsampler:
         kernels: Kernels,
         tail: Tail,
         scores_shape: tuple[int, int, int, int],
-        scores_type: ScoreType,
+        scores_type: Precision,
         frame_size: tuple[int, int],
         network_size: tuple[int, int],
     ):
@@ -125,10 +120,12 @@ class DeviceUpsampler:
         shared_rows = _SHARED_ROWS
         if len(row_low) < 2 * (len(starts) - 1):  # hardly two rows a band: most of a tile would idle
             starts, shared_rows = bands(row_low, 1), 1
-        label_type = {np.uint8: "u8", np.uint16: "u16"}[reference.label_dtype(classes)]
-        variant = f"{scores_type}-{label_type}-rows{shared_rows}"
-        self._plain = kernels.load("upsample_argmax", variant)
-        self._confident = kernels.load("upsample_argmax", f"{variant}-confidence")
+        self._plain, self._confident = (
+            kernels.load(
+                "upsample_argmax", upsampling_variant(scores_type, labels_name(classes), shared_rows, confident)
+            )
+            for confident in (False, True)
+        )
         self._tables = [kernels.gpu.uploaded(table) for axis in axes for table in axis]
         self._tables.append(kernels.gpu.uploaded(starts))
         self._grid_shape = frame_size[1], len(starts) - 1, batch

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..contract.spec import Tail
-from ..contract.types import Array
+from ..contract.precision import Precision
+from ..contract.tail import Tail
+from ..contract.types import Array, label_dtype
 from ..errors import BackendError
 from ..ops import reference
 from .arrays import DeviceFrames, Nv12Frame, packed_view
 from .cuda import Memory, Stream
-from .kernels import SCORE_DTYPES, DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels, ScoreType
+from .kernels import DeviceNv12Converter, DeviceResizer, DeviceUpsampler, Kernels
 
 # Enlarging, where the rows of a band share their reading of the scores, and scores at full size, where they do not.
 _UPSAMPLINGS = ((Tail("half_pixel"), (3, 4), (17, 25)), (Tail("none", offset=1), (7, 9), (5, 6)))
 _TIE = 1e-3  # logits closer than this may change places in float32
 
 
-def prove_upsampling(kernels: Kernels, stream: Stream, classes: int, scores_type: ScoreType) -> None:
+def prove_upsampling(kernels: Kernels, stream: Stream, classes: int, scores_type: Precision) -> None:
     """Hold the kernels that make labels against the reference.
 
     Args:
@@ -30,7 +31,7 @@ def prove_upsampling(kernels: Kernels, stream: Stream, classes: int, scores_type
         BackendError: there is no such kernel, or it computes wrong values.
     """
     for tail, samples, frame_size in _UPSAMPLINGS:
-        scores = _scores((2, min(classes, 300), *samples)).astype(SCORE_DTYPES[scores_type])
+        scores = _scores((2, min(classes, 300), *samples)).astype(scores_type.dtype)
         logits = reference.upsample(scores, *frame_size, tail)
         upsample = DeviceUpsampler(kernels, tail, scores.shape, scores_type, frame_size, frame_size)
         plain, _, warned = _upsampled(kernels, stream, upsample, scores, logits.shape, confident=False)
@@ -88,7 +89,7 @@ def _upsampled(
 ) -> tuple[Array, Array, int]:
     """Labels, confidence and the flag as the kernel leaves them."""
     batch, classes, *size = logits_shape
-    shape, dtype = (batch, *size), reference.label_dtype(classes)
+    shape, dtype = (batch, *size), label_dtype(classes)
     gpu, blank = kernels.gpu, np.zeros(shape, np.uint8)
     source, flag = gpu.uploaded(scores), gpu.uploaded(np.zeros(1, np.int32))
     labels, confidence = gpu.uploaded(blank.astype(dtype)), gpu.uploaded(blank)

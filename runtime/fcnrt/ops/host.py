@@ -17,18 +17,16 @@ logits of many tiles are one small matrix product.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ..contract.spec import Tail
+from ..contract.tail import Tail
+from ..contract.types import Array, label_dtype
 from ..errors import NOT_FINITE, BackendError, FrameError
-from .reference import label_dtype, source_coordinates
+from .reference import source_coordinates
 from .sampling import linear_samples
-
-Array: TypeAlias = npt.NDArray[Any]
 
 # Elements that one numpy call works on: enough to hide the cost of the call, few enough to stay in cache.
 _ARGMAX_CHUNK = 1 << 16

@@ -6,15 +6,13 @@ Everything is computed in float64 and nothing is fast. Every other implementatio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from ..contract.spec import Tail
+from ..contract.tail import Tail
+from ..contract.types import Array, label_dtype
 from ..errors import FrameError
-
-Array: TypeAlias = npt.NDArray[Any]
 
 
 class Nv12Coefficients(NamedTuple):
@@ -204,11 +202,6 @@ def softmax(logits_nchw: Array) -> Array:
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Array = weights / weights.sum(axis=1, keepdims=True)
     return probabilities
-
-
-def label_dtype(classes: int) -> type[np.uint8] | type[np.uint16]:
-    """Return the dtype of labels: uint8 up to 256 classes, uint16 beyond."""
-    return np.uint8 if classes <= 256 else np.uint16
 
 
 def _interpolate(scores: Array, coordinates: Array, axis: int) -> Array:

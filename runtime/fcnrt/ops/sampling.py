@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from ..contract.types import Array
 
 
 def linear_samples(coordinates: Array, samples: int) -> tuple[Array, Array]:

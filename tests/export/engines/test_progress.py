@@ -6,12 +6,11 @@ import os
 import signal
 import threading
 import time
-from typing import Any
 
 import pytest
 
+from fcn_export.engines.builder import first_cause
 from fcn_export.engines.progress import cancellable, monitor_of, progress_bar
-from fcn_export.engines.trt_log import cause, logger_of
 from simulated.host import MakeHost
 
 
@@ -88,21 +87,6 @@ def test_progress_bar_is_for_terminals(capsys: pytest.CaptureFixture[str], monke
     assert capsys.readouterr().err == ""
 
 
-def test_there_is_one_logger_per_module_and_it_keeps_errors(
-    make_host: MakeHost, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trt = make_host("10.9").trt.module
-    log: Any = logger_of(trt)
-    assert logger_of(trt) is log
-    log.log(trt.ILogger.WARNING, "no matter")
-    log.log(trt.ILogger.ERROR, "it failed")
-    log.log(trt.ILogger.ERROR, "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (no driver)")
-    assert log.errors == ["it failed"] and capsys.readouterr().err == ""
-    log.printed = True
-    log.log(trt.ILogger.INTERNAL_ERROR, "worse")
-    assert capsys.readouterr().err == "[F] worse\n"
-
-
 @pytest.mark.parametrize(
     ("errors", "expected"),
     [
@@ -120,4 +104,4 @@ def test_there_is_one_logger_per_module_and_it_keeps_errors(
     ],
 )
 def test_cause_is_the_first_error_without_places(errors: list[str], expected: str) -> None:
-    assert cause(errors) == expected
+    assert first_cause(errors) == expected

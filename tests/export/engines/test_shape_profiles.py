@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fcn_export.engines.shape_profiles import (
-    Fixed,
-    Profile,
-    Shape,
-    chosen_profiles,
-    parse_profile,
-    parse_shape,
-    shape_text,
-)
+from fcn_export.engines.shape_profiles import chosen_profiles, parse_profile, parse_shape
 from fcn_export.errors import ExportError
+from fcnrt.contract.onnx_file import Fixed
+from fcnrt.contract.profiles import Profile, shape_text
+from fcnrt.contract.types import Shape
 
 FREE: Fixed = (None, None, None)
 USUAL = Profile((1, 64, 64), (1, 720, 1280), (1, 1088, 1920))

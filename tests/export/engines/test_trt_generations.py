@@ -16,7 +16,7 @@ from exports import Export
 from fcn_export.commands import build_engine
 from fcn_export.engines import builder
 from fcn_export.engines.source import read_source, tensor_types
-from fcn_export.engines.trt_flavours import load_flavour, version_tuple
+from fcn_export.engines.trt_flavours import load_flavour
 from fcn_export.kernels import compiling
 from simulated.host import GpuHost, MakeHost, frames_of, labels_on_cpu
 from simulated.kernel_functions import kernel_records
@@ -256,11 +256,6 @@ def test_old_tensorrt_is_refused(
 ) -> None:
     host_of("8.6.1").trt.module.__version__ = version
     assert build("8.6.1")[0] == 1 and text in capsys.readouterr().err
-
-
-def test_versions_are_compared_as_versions() -> None:
-    assert version_tuple("10.2.0.post1") == (10, 2, 0)
-    assert version_tuple("8.6.1") < version_tuple("8.10") < version_tuple("10.9") < version_tuple("10.16")
 
 
 def test_missing_tensorrt_is_named(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from fcn_export.families import ScoreDeconv, Tail
+from fcn_export.families import ScoreDeconv
 from fcn_export.families.base import bilinear_deconv
 from fcn_export.graph.deploy import (
     HALF_GAIN,
@@ -21,6 +21,7 @@ from fcn_export.graph.deploy import (
     is_bilinear,
 )
 from fcn_export.graph.verify import textured_frames
+from fcnrt.contract.tail import Tail
 from tiny_networks import NAMES, tiny
 
 

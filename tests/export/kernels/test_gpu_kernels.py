@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fcn_export.kernels import compiling
-from fcnrt.contract.spec import Tail
+from fcnrt.contract.tail import Tail
 from fcnrt.ops import reference, sampling
 from simulated.triton_kernels import interpreted_kernels
 

@@ -12,7 +12,9 @@ import pytest
 
 from fcnrt import ModelFileError, Tail
 from fcnrt.backends import read_spec
-from fcnrt.contract.sidecar import FORMAT, REBUILD, Profile, Sidecar, read_sidecar
+from fcnrt.contract.precision import Precision
+from fcnrt.contract.profiles import Profile
+from fcnrt.contract.sidecar import FORMAT, REBUILD, Sidecar, read_sidecar
 from model_facts import FACTS
 
 PLAN = b"a plan"
@@ -80,14 +82,18 @@ def test_all_facts_are_read(engine: Path) -> None:
         path=engine,
         spec=sidecar.spec,
         sha256=SHA256,
+        nbytes=len(PLAN),
+        onnx_sha256="0" * 64,
         flavour="tensorrt",
         version="10.3.0",
         sm=(86, 89),
         hardware_compatible=False,
         version_compatible=True,
         output="scores",
-        scores_type="fp16",
+        scores_type=Precision.FP16,
         profiles=(Profile((1, 32, 32), (1, 64, 96), (4, 128, 128)),),
+        options=ENGINE["options"],
+        tool="test",
         layers=ENGINE["layers"],
         kernels=(KERNEL,),
     )
@@ -147,9 +153,9 @@ def test_missing_sidecar(engine: Path) -> None:
     [
         ("", "damaged (Expecting value"),
         (json.dumps(FILE)[:300], "damaged ("),
-        ("null", "damaged (expected an object, got NoneType)"),
-        ("[]", "damaged (expected an object, got list)"),
-        ("NaN", "damaged (expected an object, got float)"),
+        ("null", "damaged (expected dict, got None)"),
+        ("[]", "damaged (expected dict, got [])"),
+        ("NaN", "damaged (expected dict, got nan)"),
         ("[" * 100_000, "damaged (maximum recursion depth exceeded"),
         ('{"model":' * 100_000, "damaged (maximum recursion depth exceeded"),
         ('{"format":' + "9" * 5000 + "}", "damaged (Exceeds the limit"),
@@ -174,12 +180,11 @@ def test_formats_that_are_none(number: object, engine: Path) -> None:
     assert f"format is {number!r}, expected 1; {REBUILD}" in refusal(written(engine, changed("format", number)))
 
 
-OPTIONAL = {"bytes", "onnx_sha256", "options", "tool"}  # the runtime has no use for them
 REQUIRED = [
     "model",
     "kernels",
     "engine",
-    *(f"engine.{name}" for name in ENGINE if name not in OPTIONAL),
+    *(f"engine.{name}" for name in ENGINE),
     *(f"engine.profiles.0.{name}" for name in ("min", "opt", "max")),
 ]
 
@@ -193,8 +198,9 @@ ANYTHING = [None, 3, -1, 1.5, True, "text", "", [], {}, [[]], [{}], {"a": 1}, ma
             "x" * 100_000, [None] * 3, "line\nbreak"]  # fmt: skip
 TEXTS, COUNTS = ("text", "line\nbreak", ANYTHING[-3]), (3,)
 PROPER: dict[str, tuple[object, ...]] = {
-    "engine.sha256": (*TEXTS, ""),
-    "engine.version": (*TEXTS, ""),
+    **dict.fromkeys(("engine.sha256", "engine.onnx_sha256", "engine.version", "engine.tool"), TEXTS),
+    "engine.bytes": COUNTS,
+    "engine.options": ({}, {"a": 1}),
     "engine.hardware_compatible": (True,),
     "engine.version_compatible": (True,),
     "engine.layers": ({}, {"a": 1}),

@@ -17,8 +17,9 @@ import pytest
 
 import fcnrt
 from fcn_export.kernels.compiling import Variant
-from fcnrt.contract.spec import Tail
-from fcnrt.contract.types import Array
+from fcnrt.contract.precision import Precision
+from fcnrt.contract.tail import Tail
+from fcnrt.contract.types import Array, label_dtype
 from fcnrt.gpu import kernels
 from fcnrt.gpu.arrays import DeviceFrames, DeviceView, Nv12Frame, packed_view
 from fcnrt.gpu.cuda import Gpu, Memory, Stream
@@ -63,9 +64,9 @@ class Device:
         self, scores: Array, size: tuple[int, int], tail: Tail, network: tuple[int, int] | None = None
     ) -> tuple[Array, Array, int]:
         """Labels, confidence and the flag; the labels are those of both kernels."""
-        kind = "fp32" if scores.dtype == np.float32 else "fp16"
+        kind = Precision.FP32 if scores.dtype == np.float32 else Precision.FP16
         upsample = DeviceUpsampler(self.kernels, tail, scores.shape, kind, size, network or size)
-        shape, dtype = (len(scores), *size), np.dtype(reference.label_dtype(scores.shape[1]))
+        shape, dtype = (len(scores), *size), np.dtype(label_dtype(scores.shape[1]))
         source, flag = self.gpu.uploaded(scores), self.gpu.uploaded(np.zeros(1, np.int32))
         plain, labels = (Memory(self.gpu, int(np.prod(shape)) * dtype.itemsize) for _ in range(2))
         confidence = Memory(self.gpu, int(np.prod(shape)))
@@ -205,7 +206,7 @@ def test_the_real_kernels_wide_labels(real: Device) -> None:
 def test_scores_that_are_not_finite_are_flagged(bad: float, size: tuple[int, int], device: Device) -> None:
     scores = noise((2, 3, 4, 6))
     scores[1, 2, 3, 5] = bad
-    upsample = DeviceUpsampler(device.kernels, HALF, scores.shape, "fp32", size, size)
+    upsample = DeviceUpsampler(device.kernels, HALF, scores.shape, Precision.FP32, size, size)
     source, flag = device.gpu.uploaded(scores), device.gpu.uploaded(np.zeros(1, np.int32))
     labels = Memory(device.gpu, 2 * size[0] * size[1])
     upsample(source.address, labels.address, None, flag.address, device.stream)
@@ -218,7 +219,7 @@ def test_tables_outlive_the_work_that_reads_them(device: Device) -> None:
     scores, logits = noise((1, 3, 3, 4)), reference.upsample(noise((1, 3, 3, 4)), 17, 25, HALF)
     source, flag = device.gpu.uploaded(scores), device.gpu.uploaded(np.zeros(1, np.int32))
     target = Memory(device.gpu, 17 * 25)
-    upsample = DeviceUpsampler(device.kernels, HALF, scores.shape, "fp32", (17, 25), (17, 25))
+    upsample = DeviceUpsampler(device.kernels, HALF, scores.shape, Precision.FP32, (17, 25), (17, 25))
     upsample(source.address, target.address, None, flag.address, device.stream)
     del upsample
     device.kernels = Kernels(device.gpu, [])

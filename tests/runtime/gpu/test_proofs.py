@@ -12,8 +12,9 @@ import pytest
 
 import fcnrt
 from fcn_export.kernels.compiling import Variant
+from fcnrt.contract.precision import Precision
 from fcnrt.gpu.cuda import Gpu, Stream
-from fcnrt.gpu.kernels import Kernels, ScoreType
+from fcnrt.gpu.kernels import Kernels
 from fcnrt.gpu.proofs import prove_nv12, prove_resizing, prove_upsampling
 from fcnrt.ops.reference import Nv12Coefficients
 from simulated import MODES, SimulatedCuda, kernel_functions, simulated_cuda
@@ -24,7 +25,7 @@ from simulated.triton_kernels import interpreted_kernel
 
 Change = Callable[[SimpleNamespace], None]
 PROOFS = {
-    "upsample_argmax": lambda kernels, stream: prove_upsampling(kernels, stream, 21, "fp32"),
+    "upsample_argmax": lambda kernels, stream: prove_upsampling(kernels, stream, 21, Precision.FP32),
     "resize": prove_resizing,
     "nv12_to_rgb": prove_nv12,
 }
@@ -49,7 +50,7 @@ def prove(gpu: SimulatedCuda, make: Maker, *proofs: Any) -> None:
             proof(kernels, stream)
 
 
-def labels_of(classes: int, scores_type: ScoreType) -> Callable[[Kernels, Stream], None]:
+def labels_of(classes: int, scores_type: Precision) -> Callable[[Kernels, Stream], None]:
     return lambda kernels, stream: prove_upsampling(kernels, stream, classes, scores_type)
 
 
@@ -88,12 +89,14 @@ def misled(kernel: str, change: Callable[[list[Any]], None]) -> Maker:
 
 @every_mode
 def test_right_kernels_pass(gpu: SimulatedCuda) -> None:
-    proofs = [labels_of(classes, kind) for classes in (1, 2, 21, 256, 300, 5000) for kind in ("fp32", "fp16")]
+    proofs = [labels_of(classes, kind) for classes in (1, 2, 21, 256, 300, 5000) for kind in Precision]
     prove(gpu, numpy_kernel, *proofs, prove_resizing, prove_nv12)
 
 
 def test_the_real_kernels_pass(gpu: SimulatedCuda) -> None:
-    prove(gpu, interpreted_kernel, labels_of(3, "fp32"), labels_of(3, "fp16"), prove_resizing, prove_nv12)
+    prove(
+        gpu, interpreted_kernel, labels_of(3, Precision.FP32), labels_of(3, Precision.FP16), prove_resizing, prove_nv12
+    )
 
 
 def next_class(given: SimpleNamespace) -> None:
@@ -173,13 +176,13 @@ def test_labels_cut_to_a_byte_are_refused(gpu: SimulatedCuda) -> None:
     def cut(given: SimpleNamespace) -> None:
         given.labels[...] &= 255
 
-    assert_refused("upsample_argmax", gpu, broken(cut), labels_of(300, "fp16"))
+    assert_refused("upsample_argmax", gpu, broken(cut), labels_of(300, Precision.FP16))
 
 
 def test_only_the_kernels_of_the_model_are_proved(gpu: SimulatedCuda) -> None:
     make = broken(next_class, "fp16", "u16")
-    prove(gpu, make, labels_of(21, "fp32"))
-    for classes, scores_type in ((21, "fp16"), (257, "fp32")):
+    prove(gpu, make, labels_of(21, Precision.FP32))
+    for classes, scores_type in ((21, Precision.FP16), (257, Precision.FP32)):
         assert_refused("upsample_argmax", gpu, make, labels_of(classes, scores_type))
 
 

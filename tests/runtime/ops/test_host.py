@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcnrt.contract.spec import Tail
+from fcnrt.contract.tail import Tail
+from fcnrt.contract.types import label_dtype
 from fcnrt.errors import BackendError, FrameError
 from fcnrt.ops import host, reference
 from fcnrt.ops.host import LabelUpsampler, argmax_labels, label_confidence
-from fcnrt.ops.reference import label_dtype
 
 # ops.host computes in float32: a label may differ from float64's only where its logit falls short of the
 # winner's by this share of the largest score (eight units in the last place).

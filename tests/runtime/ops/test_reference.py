@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fcnrt.contract.spec import Tail
+from fcnrt.contract.tail import Tail
 from fcnrt.errors import FrameError
 from fcnrt.ops import reference
 

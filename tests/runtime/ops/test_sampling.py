@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from fcnrt.contract.spec import Tail
+from fcnrt.contract.tail import Tail
 from fcnrt.ops import reference, sampling
 
 torch = pytest.importorskip("torch")

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fcnrt.backends import read_spec
-from fcnrt.contract.types import Array
-from fcnrt.ops.reference import label_dtype
+from fcnrt.contract.types import Array, label_dtype
 
 from .base import Contender, Frames, Setup
 from .with_onnxruntime import new_session

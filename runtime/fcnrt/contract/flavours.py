@@ -1,25 +1,36 @@
-"""TensorRT's log: kept, so that a failure can name its cause, and printed where the user wants to read it."""
+"""The kinds of TensorRT that engines are built with and run by: names, order of versions, the one log."""
 
 from __future__ import annotations
 
 import functools
 import re
 import sys
-from typing import Any
+from collections import deque
+from typing import Any, Literal
 
-from fcnrt.errors import one_line
+from ..errors import one_line
+
+FlavourName = Literal["tensorrt", "tensorrt-rtx"]
+MODULES: dict[FlavourName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 
 _MARKS = {"INTERNAL_ERROR": "F", "ERROR": "E", "WARNING": "W", "INFO": "I", "VERBOSE": "V"}
 _FAILURES = ("INTERNAL_ERROR", "ERROR")
+_KEPT = 64  # errors; a process may run for months
 # Without a driver, TensorRT for RTX repeats this after every error.
 _NO_DRIVER_ECHO = "catchCudaError"
 _ORIGIN = re.compile(r"^(\d+: )?(\[[^\]]*\] |\w+::\w+: )?(Error Code \d+: )?")
 _PLACE = re.compile(r"\s*In \w+ at [^\s):]+:\d+|\[[\w.]+:\d+: \w+\] ")
 
 
+def version_tuple(text: str) -> tuple[int, ...]:
+    """The leading numbers of a version: "10.3.0.post1" is (10, 3, 0)."""
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
 @functools.cache
 def logger_of(trt: Any) -> Any:
-    """The one logger of a TensorRT module, with `printed` (bool) and `errors` (list of str).
+    """The one logger of a TensorRT module, with `printed` (bool) and `errors` (its latest texts, str).
 
     One, because TensorRT ignores a second logger while anything that was made with the first still lives.
     """
@@ -27,7 +38,8 @@ def logger_of(trt: Any) -> Any:
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.printed, self.errors = False, []
+            self.printed = False
+            self.errors: deque[str] = deque(maxlen=_KEPT)
 
         def log(self, severity: Any, text: str) -> None:
             if severity.name in _FAILURES and _NO_DRIVER_ECHO not in text:
@@ -38,10 +50,6 @@ def logger_of(trt: Any) -> Any:
     return Log()
 
 
-def cause(errors: list[str]) -> str:
-    """The first error in one line, without the places in TensorRT's source: those that follow are consequences."""
-    if not errors:
-        return "it gives no reason"
-    text = _PLACE.sub("", _ORIGIN.sub("", " ".join(errors[0].split())))
-    more = f", and {len(errors) - 1} more, see --verbose" if len(errors) > 1 else ""
-    return one_line(text.strip() + more)
+def cause(error: str) -> str:
+    """An error of TensorRT's in one line, without the places in its source."""
+    return one_line(_PLACE.sub("", _ORIGIN.sub("", " ".join(error.split()))).strip())

@@ -1,0 +1,189 @@
+"""The ONNX file of a model: read, checked against the contract, cut to what an engine is to compute.
+
+The exporter builds engines from it and the runtime runs it; `onnx` is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelFileError, needs
+from .certificate import KEY, digest
+from .files import atomic_path
+from .precision import Precision
+from .spec import EXPORT_AGAIN, PREFIX, ModelSpec
+from .types import label_dtype
+
+PARITY = PREFIX + KEY
+Fixed = tuple[int | None, int | None, int | None]  # batch, height, width; None where they are free
+
+
+class OnnxFile:
+    """An exported file in memory, to be changed before an engine is made of it.
+
+    Args:
+        path: the file's name, for messages.
+        data: its bytes.
+
+    Attributes:
+        proto: the onnx.ModelProto.
+        spec: what the file says of itself.
+        fixed_shape: (batch, height, width) that the file was fixed to, None where it is free.
+        scores_type: of the scores' elements.
+
+    Raises:
+        ModelFileError: the file is damaged, foreign, newer, or not self-contained.
+        MissingDependency: onnx is not installed.
+    """
+
+    def __init__(self, path: Path, data: bytes):
+        self.path = path
+        self.proto = _parsed(path, data)
+        self.spec = ModelSpec.from_metadata(self._metadata, str(path))
+        scores = _checked_scores(self.proto.graph, len(self.spec.classes), path)
+        self.scores_type = precisions()[scores.type.tensor_type.elem_type]
+        batch, height, width = (dim.dim_value or None for dim in _dims(self.proto.graph.input[0])[:3])
+        self.fixed_shape: Fixed = batch, height, width
+
+    @property
+    def parity(self) -> Any:
+        """The certificate as it stands in the file, None where there is none."""
+        text = self._metadata.get(PARITY)
+        try:
+            return None if text is None else json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+
+    def subject(self) -> str:
+        """What a certificate is bound to: everything but metadata, and the facts, of which the tail makes labels."""
+        facts = {key: value for key, value in self._metadata.items() if key.startswith(PREFIX) and key != PARITY}
+        kept = list(self.proto.metadata_props)
+        del self.proto.metadata_props[:]
+        graph = self.proto.SerializeToString(deterministic=True)
+        self.proto.metadata_props.extend(kept)
+        return digest(graph, facts)
+
+    def cut_at_scores(self) -> None:
+        """Make `scores` the only output and drop what only the labels need: an engine would compute it all the same."""
+        graph = self.proto.graph
+        scores = next(value for value in graph.value_info if value.name == "scores")
+        wanted, kept = {"scores"}, []
+        for node in reversed(graph.node):  # ONNX keeps them in order
+            if wanted & set(node.output):
+                wanted |= set(node.input)
+                kept.append(node)
+        _replace(graph.node, kept[::-1])
+        for index in reversed(range(len(graph.initializer))):  # one by one: the others, which are large, stay in place
+            if graph.initializer[index].name not in wanted:
+                del graph.initializer[index]
+        _replace(graph.output, [scores])
+        _replace(graph.value_info, [])  # of removed tensors, or known again by inference
+
+    @property
+    def _metadata(self) -> dict[str, str]:
+        return {entry.key: entry.value for entry in self.proto.metadata_props}
+
+
+def precisions() -> dict[int, Precision]:
+    """Our names of ONNX's element types."""
+    onnx = _onnx()
+    return {onnx.TensorProto.FLOAT: Precision.FP32, onnx.TensorProto.FLOAT16: Precision.FP16}
+
+
+def write_certificate(path: Path, record: dict[str, Any] | None) -> None:
+    """Write a certificate's record into a file's metadata, or take it away.
+
+    The graph is written as it was read: the digest that the certificate is bound to must come out the same.
+
+    Raises:
+        OSError: the file cannot be read or written.
+    """
+    onnx = _onnx()
+    model = onnx.load_model_from_string(path.read_bytes())
+    _replace(model.metadata_props, [entry for entry in model.metadata_props if entry.key != PARITY])
+    if record is not None:
+        model.metadata_props.add(key=PARITY, value=json.dumps(record))
+    with atomic_path(path.resolve()) as part:  # a link stays one
+        part.write_bytes(model.SerializeToString())
+        onnx.checker.check_model(str(part))
+
+
+def _onnx() -> Any:
+    with needs("onnx", "ort"):
+        import onnx
+        import onnx.checker
+    return onnx
+
+
+def _parsed(path: Path, data: bytes) -> Any:
+    onnx = _onnx()
+    from google.protobuf.message import DecodeError  # onnx brings it
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ModelFileError(f"{path}: damaged or not an ONNX file; copy it again, or {EXPORT_AGAIN}") from error
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
+        raise ModelFileError(
+            f"{path}: its weights lie in another file; expected one self-contained file, {EXPORT_AGAIN}"
+        )
+    return model
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every constant of a graph, also in nodes and subgraphs."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for subgraph in (attribute.g, *attribute.graphs):
+                yield from _tensors(subgraph)
+
+
+def _checked_scores(graph: Any, classes: int, path: Path) -> Any:
+    """The description of `scores`, in a graph with the interface that every exported file has: no cut goes wrong."""
+    types = _onnx().TensorProto
+    labels_name = label_dtype(classes).__name__
+    label_type = types.DataType.Value(labels_name.upper())
+    made = {name for node in graph.node for name in node.output}
+    inner = [value for value in graph.value_info if value.name == "scores" and value.name in made]
+    if not (
+        _is(graph.input, "frames", (types.UINT8,), (None, None, None, 3))
+        and _is(graph.output, "labels", (label_type,), (None, None, None))
+        and _is(inner, "scores", precisions(), (None, classes, None, None))
+        and [node.op_type for node in graph.node if "frames" in node.input and node.op_type != "Shape"] == ["Cast"]
+        and [node.op_type for node in graph.node if "labels" in node.output] == ["Cast"]
+    ):
+        got = "; ".join(" ".join(map(_text, values)) or "none" for values in (graph.input, graph.output, inner))
+        raise ModelFileError(
+            f"{path}: expected input frames uint8 (N, H, W, 3), output labels {labels_name} (N, H, W), each behind "
+            f"one Cast, and inner tensor scores float (N, {classes}, h, w), got {got}; changed by another tool, "
+            f"{EXPORT_AGAIN}"
+        )
+    return inner[0]
+
+
+def _is(values: Sequence[Any], name: str, types: Collection[int], sizes: tuple[int | None, ...]) -> bool:
+    """Whether there is one tensor, of this name, one of these types and these sizes, where None is any."""
+    if [value.name for value in values] != [name] or values[0].type.tensor_type.elem_type not in types:
+        return False
+    found = [dim.dim_value for dim in _dims(values[0])]
+    return len(found) == len(sizes) and all(size in (None, got) for size, got in zip(sizes, found, strict=True))
+
+
+def _dims(value: Any) -> Any:
+    return value.type.tensor_type.shape.dim
+
+
+def _text(value: Any) -> str:
+    sizes = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in _dims(value))
+    data_type = _onnx().TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+    return f"{value.name} {data_type.lower()} ({sizes})"
+
+
+def _replace(field: Any, items: list[Any]) -> None:
+    del field[:]
+    field.extend(items)
