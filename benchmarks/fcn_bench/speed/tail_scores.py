@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fcnrt.contract.spec import Tail
+from fcnrt.contract.tail import Tail
 from fcnrt.contract.types import Array
 
 from ..machine import cache_nbytes
