@@ -19,7 +19,7 @@ def run_command(
     work: Callable[[], object],
     *,
     refusals: tuple[type[Exception], ...] = (),
-    interruption: str = "interrupted; nothing was written",
+    interruption: str | Callable[[], str] = "interrupted; nothing was written",
 ) -> int:
     """Do the work of a command line; what goes wrong becomes one line on stderr.
 
@@ -27,7 +27,7 @@ def run_command(
         program: the script's name, for that line.
         work: gives False where it found what its user was to be warned of, and has said so.
         refusals: errors that it refuses with, besides fcnrt's and the operating system's.
-        interruption: what to say of files after Ctrl-C or SIGTERM.
+        interruption: what to say of files after Ctrl-C or SIGTERM, or what finds out.
 
     Returns:
         The exit status: 0, 1 for a refusal or a warning, 130 for an interrupt.
@@ -42,7 +42,8 @@ def run_command(
         line = f"needs {error.name}, which is not installed; pip install {error.name}"
     except KeyboardInterrupt:
         after_echo = "\n" if sys.stderr.isatty() else ""  # of ^C, or a progress bar
-        print(f"{after_echo}{program}: {interruption}", file=sys.stderr)
+        said = interruption if isinstance(interruption, str) else interruption()
+        print(f"{after_echo}{program}: {said}", file=sys.stderr)
         return INTERRUPTED
     print(f"{program}: {line}", file=sys.stderr)
     return 1

@@ -24,6 +24,7 @@ from ..metrics import VOID
 from ..training.architectures import ARCHITECTURES
 from ..training.initial_weights import CLASSIFICATION_INPUTS, InitError, draw, load_classification
 from ..training.learning import SCHEDULES, Learner, LearningError, TrainingNetwork, class_weights, parameter_groups
+from ..training.precision import WORTH, bf16_times, described
 from ..training.run import STATE, Run, RunError
 
 MOMENTUM = 0.9
@@ -41,8 +42,14 @@ def main(argv: list[str] | None = None) -> int:
         "train",
         lambda: train(options),
         refusals=(DataError, InitError, LearningError, RunError),
-        interruption=f"stopped; the same command with --resume goes on from {options.output}",
+        interruption=lambda: _interruption(options.output),
     )
+
+
+def _interruption(folder: Path) -> str:
+    if (folder / STATE).exists():
+        return f"stopped; the same command with --resume goes on from {folder}"
+    return "stopped before the first epoch was done; the same command begins again"
 
 
 def train(options: argparse.Namespace) -> None:
@@ -98,7 +105,20 @@ def _learner(options: argparse.Namespace, train: DataSet) -> Learner:
     factor = SCHEDULES[options.schedule]
     schedule = LambdaLR(optimiser, lambda step: factor(step / steps))
     weights = class_weights(_pixels_per_class(train), options.balance) if options.balance else None
-    return Learner(network, optimiser, schedule, options.device, options.bf16, weights)
+    options.bf16 = _takes_bf16(options, network)
+    return Learner(network, optimiser, schedule, options.device, bool(options.bf16), weights)
+
+
+def _takes_bf16(options: argparse.Namespace, network: TrainingNetwork) -> bool | None:
+    """Whether to compute in bfloat16, which is said at once; None where the run that goes on has decided."""
+    if options.precision == "fp32":
+        return False
+    if options.resume:
+        return True if options.precision == "bf16" else None
+    times = bf16_times(network, options.device)
+    chosen = options.precision == "bf16" or times < WORTH
+    print(f"precision  {described(options.precision, chosen, times)}", flush=True)
+    return chosen
 
 
 def _network(options: argparse.Namespace, classes: int) -> torch.nn.Module:
@@ -145,7 +165,7 @@ def _announce(run: Run) -> None:
     where = f"{learner.device}, {torch.get_num_threads()} threads" if learner.device.type == "cpu" else learner.device
     print(f"network    {options.arch}, {weights / 1e6:.1f} million weights, {len(run.train.classes)} classes")
     print(f"data       {options.data}: {len(run.train)} frames to train on, {len(run.val)} to validate on")
-    print(f"computing  on {where}, {'bfloat16' if options.bf16 else 'float32'}, from epoch {run.epoch + 1}", flush=True)
+    print(f"computing  on {where}, {'bfloat16' if learner.bf16 else 'float32'}, from epoch {run.epoch + 1}", flush=True)
 
 
 def _report(run: Run) -> None:
@@ -212,7 +232,13 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
     workers = max(1, min(8, (os.cpu_count() or 1) - 1))
     add = parser.add_argument_group("machine").add_argument
     add("--device", default=device, choices=("cpu", "cuda"), help=f"where to compute (here {device})")
-    add("--bf16", action="store_true", help="compute in bfloat16 where torch's autocast allows it")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="fp32",
+        help="bf16 computes in bfloat16 where torch's autocast allows it; auto measures which is faster here (fp32)",
+    )
+    add("--bf16", action="store_const", const="bf16", dest="precision", help="the same as --precision bf16")
     add("--workers", type=whole_number, default=workers, help=f"threads that read frames ahead (here {workers})")
     add("--resume", action="store_true", help="go on with the run in the output folder")
     add("-o", "--output", type=Path, help="folder for checkpoints and curves (runs/NAME)")

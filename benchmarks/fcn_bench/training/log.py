@@ -26,6 +26,7 @@ def write_png(path: Path, rows: Sequence[Row], title: str) -> None:
         ImportError: matplotlib is not installed.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -38,6 +39,8 @@ def write_png(path: Path, rows: Sequence[Row], title: str) -> None:
     for name, label in (("miou", "mIoU"), ("pixel_accuracy", "pixel accuracy")):
         right.plot(epochs, [row[name] for row in rows], label=label)
     right.set(xlabel="epoch", ylabel="on all validation frames", ylim=(0, 1))
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there are no halves of epochs
     right.legend(loc="lower right")
     right.grid(alpha=0.3)
     figure.suptitle(title)

@@ -164,6 +164,8 @@ class Run:
             RunError: there is none, it cannot be read, or it was started with other options.
         """
         state = _read_state(self.folder / STATE)
+        if self.options.bf16 is None:  # --precision auto: decided when the run began
+            self.options.bf16 = self.learner.bf16 = state["options"]["bf16"]
         wanted = shaping(self.options)
         changed = [name for name in SHAPING if state["options"][name] != wanted[name]]
         if changed:

@@ -175,7 +175,12 @@ def test_options_reach_what_they_name(tree, tmp_path):
             "--scales", "1,1.5", "--weight-decay", "0.01"]  # fmt: skip
     run = train.prepare(train._parser().parse_args(options(tree, tmp_path, "fcn_resnet50", 2, *more)))
     learner = run.learner
-    assert learner.bf16 and learner.network.auxiliary is None and isinstance(run.train, train.InMemory)
+    assert (
+        learner.bf16
+        and run.options.precision == "bf16"
+        and learner.network.auxiliary is None
+        and isinstance(run.train, train.InMemory)
+    )
     assert len(learner.class_weights) == 11 and learner.class_weights.max() > 1.05 * learner.class_weights.min()
     assert learner.optimiser.param_groups[0]["weight_decay"] == 0.01
     rates = []
@@ -184,6 +189,33 @@ def test_options_reach_what_they_name(tree, tmp_path):
         learner.optimiser.step()
         learner.schedule.step()
     assert rates[0] < rates[1] == pytest.approx(0.3) and rates[4] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("asked", "times", "bf16", "said"),
+    [
+        ("auto", 3.5, False, "float32: bfloat16 takes 3.50 times as long as float32 here"),
+        ("auto", 0.6, True, "bfloat16: bfloat16 takes 0.60 times as long as float32 here"),
+        ("bf16", 3.5, True, "bfloat16 as asked for, but bfloat16 takes 3.50 times as long as float32 here; "
+                            "--precision fp32 is faster"),
+    ],
+)  # fmt: skip
+def test_precision_is_chosen_and_said_at_once(tree, tmp_path, monkeypatch, capsys, asked, times, bf16, said):
+    monkeypatch.setattr(train, "bf16_times", lambda network, device: times)
+    assert train.main(options(tree, tmp_path, D2L, 1, "--precision", asked)) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"precision  {said}\n") and (", bfloat16, from" in told) == bf16
+    monkeypatch.setattr(train, "bf16_times", None)  # the run has decided
+    assert train.main(options(tree, tmp_path, D2L, 1, "--precision", asked, "--resume")) == 0
+    assert (", bfloat16, from" in capsys.readouterr().out) == bf16
+
+
+def test_ctrl_c_in_the_first_epoch_names_what_works(tree, tmp_path, monkeypatch, capsys):
+    _interrupt_in_epoch(monkeypatch, 1)
+    assert train.main(options(tree, tmp_path)) == 130
+    assert "stopped before the first epoch was done; the same command begins again" in capsys.readouterr().err
+    monkeypatch.setattr(run.Learner, "learn", lambda self, *batch: 0.5)
+    assert train.main(options(tree, tmp_path)) == 0
 
 
 def test_classification_weights_begin_the_network(tree, tmp_path):
