@@ -39,4 +39,6 @@ def main(model: str, video: str, name: str, output: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import runpy
 import subprocess
 import sys
 from itertools import pairwise
@@ -10,13 +12,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 import fcnrt
+import processes
 from exports import Export
 from fcnrt.video import open_source
 from places import EXAMPLES
 
-ON_CPU = ("file_to_file.py", "share_alarm.py", "torch_pipeline.py")
+ON_CPU = ("file_to_file.py", "photograph.py", "share_alarm.py", "torch_pipeline.py")
 ON_GPU = ("nvdec_to_nvenc.py", "pycuda_pipeline.py")  # in tests/gpu/test_real_examples.py
 DEMO = ("demo.py", "demo_training.py")  # each has a file of tests beside this one
 CLIP = "test:46x65@12.5*8"
@@ -51,6 +55,29 @@ def frames_of(path: Path) -> list[tuple[float, np.ndarray]]:
 
 def test_every_example_is_run_here_or_on_a_gpu() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(ON_CPU + ON_GPU + DEMO)
+
+
+@pytest.mark.parametrize("example", ON_CPU)
+def test_without_arguments_an_example_says_how_it_is_called(example: str, tmp_path: Path) -> None:
+    done = processes.run(EXAMPLES / example, folder=tmp_path)
+    assert (
+        done.returncode == 1 and f"python examples/{example} model." in done.stderr and "Traceback" not in done.stderr
+    )
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="scikit-learn is not installed")
+def test_photograph(model: str, tmp_path: Path) -> None:
+    printed = run("photograph.py", model, tmp_path / "photograph.png").splitlines()
+    shares = [float(line.split("%")[0]) for line in printed[:-1]]
+    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(100, abs=0.5)
+    with Image.open(tmp_path / "photograph.png") as made:
+        assert made.width >= 3 * 640 and made.height > 427
+
+
+def test_photograph_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="pip install --no-deps scikit-learn"):
+        runpy.run_path(str(EXAMPLES / "photograph.py"))["photograph"]()
 
 
 def test_file_to_file(model: str, clip: Path, tmp_path: Path) -> None:
