@@ -13,13 +13,14 @@ import pytest
 
 import fcnrt
 from fcn_export.commands import build_engine
-from fcn_export.engines.shape_profiles import shape_text
-from fcn_export.engines.trt_flavours import MODULES, load_flavour
+from fcn_export.engines.trt_flavours import load_flavour
 from fcn_export.errors import ExportError
 from fcn_export.kernels import compiling
 from fcnrt import segmenter
 from fcnrt.backends import Options, onnxruntime_cuda, read_spec
 from fcnrt.backends.gpu import GpuBackend
+from fcnrt.contract.flavours import MODULES
+from fcnrt.contract.profiles import shape_text
 from fcnrt.gpu.cuda import Gpu
 from fcnrt.gpu.kernels import Kernels
 

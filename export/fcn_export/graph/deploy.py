@@ -199,7 +199,10 @@ def _is_diagonal(weight: Tensor) -> bool:
 
 
 def _labels(scores: Tensor, tail: Tail, height: int, width: int) -> Tensor:
-    """Bilinear sampling of scores (N, C, h, w) by the tail's rule, and argmax: (N, height, width)."""
+    """Bilinear sampling of scores (N, C, h, w) by the tail's rule, and argmax: (N, height, width).
+
+    torch's argmax, and ONNX's, which it becomes, keep the tie rule of fcnrt.ops.reference.argmax.
+    """
     if tail.kind == "none":
         return _window(scores.argmax(1), tail.offset, height, width)
     if tail.kind == "deconv":

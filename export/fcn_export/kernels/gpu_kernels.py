@@ -84,7 +84,7 @@ def upsample_argmax(
         logit = tl.fma(down[:, None], slope[None, :], above[None, :])  # (ROWS, COLS)
         # 0 * x is NaN unless x is finite: one operation per column finds what a test of every logit would find.
         spoilt = tl.fma(slope, 0.0, spoilt)
-        wins = logit > best  # strictly: the lowest index keeps a tie
+        wins = logit > best  # the tie rule of fcnrt.ops.reference.argmax
         if CONFIDENCE:
             fading = tl.exp(-tl.abs(logit - best))
             total = tl.where(wins, tl.fma(total, fading, 1.0), total + fading)

@@ -73,7 +73,10 @@ def prove_nv12(kernels: Kernels, stream: Stream) -> None:
 
 
 def _scores(shape: tuple[int, int, int, int]) -> Array:
-    """Two frames; in the second, each class ties with the one as far from the end as it is from the beginning."""
+    """Two frames; in the second, each class ties with the one as far from the end as it is from the beginning.
+
+    Against the tie rule of reference.argmax, which the kernels owe.
+    """
     scores = np.random.default_rng(0).normal(size=shape)
     scores[1] = np.maximum(scores[1], scores[1, ::-1])
     return scores

@@ -37,7 +37,7 @@ _TILES_CHUNK = 1 << 16
 
 
 def argmax_labels(scores_nchw: Array, out: Array) -> None:
-    """Write the winning class of every position, the lowest index on ties.
+    """Write the winning class of every position, by the tie rule of reference.argmax.
 
     np.argmax along axis 1 takes one element per class plane at a time. Here the planes challenge the best
     score so far, one after the other and a few rows at a time, in operations that numpy vectorises.
@@ -314,7 +314,10 @@ def _tournament(scores_chw: Array, labels_hw: Array) -> None:
 
 
 def _award(labels: Array, wins: Array, challenger: Any) -> None:
-    """Set labels to the challenger where it wins. It is the highest index so far: a maximum will do."""
+    """Set labels to the challenger where it wins, by the tie rule of reference.argmax.
+
+    It is the highest index so far: a maximum will do.
+    """
     # An order of magnitude faster than a masked assignment.
     np.maximum(labels, wins * challenger, out=labels)
 

@@ -179,6 +179,15 @@ def upsample(
 def argmax(logits_nchw: Array) -> Array:
     """Name the class with the largest logit in every pixel; on ties the lowest index.
 
+    That is the tie rule of every implementation, as it is of numpy, torch and ONNX (ArgMax, select_last_index 0). Who
+    implements it owes:
+
+    - classes challenge the best so far in ascending order and win by more, never by as much;
+    - classes whose scores are equal have equal logits: every class is interpolated by the same operations, in the same
+      order, and none is rounded that the others are not;
+    - a class that is left out early could not even tie, or could only tie with a lower index;
+    - labels are narrowed after the comparison, and NaN and infinity are refused, since they have no order.
+
     Args:
         logits_nchw: real (N, C, H, W), free of NaN.
 
