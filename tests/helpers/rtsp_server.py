@@ -46,7 +46,10 @@ class Camera:
         self._process = subprocess.Popen(
             [sys.executable, __file__, *self._words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        assert self._process.stdout and self._process.stdout.readline() == b"ready\n"
+        assert self._process.stdout
+        if self._process.stdout.readline() != b"ready\n":
+            self.kill()
+            raise RuntimeError("the server did not start; what it said is above")
 
     def kill(self) -> None:
         """As a power cut does: no goodbye to anybody."""
