@@ -50,11 +50,6 @@ def test_prints_what_was_made_and_the_next_command(checkpoint: Path, capsys: pyt
     assert report["agreement"].endswith("labels equal torch's, at 64x96, 65x97, 83x51, 1x1")
 
 
-def test_nothing_but_the_report_reaches_the_terminal(checkpoint: Path) -> None:
-    run = subprocess.run([sys.executable, SCRIPT, checkpoint], capture_output=True, text=True, check=True)
-    assert run.stderr == ""
-
-
 @pytest.mark.parametrize(
     ("name", "made"),
     [
@@ -205,7 +200,7 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path, capsys: py
     assert error.count("\n") == 1 and "\x1b" not in error and r"evil\n\x1b[2J.pth" in error
 
 
-def test_any_terminal_shows_any_name(tmp_path: Path) -> None:
+def test_nothing_but_the_report_reaches_the_terminal_which_shows_any_name(tmp_path: Path) -> None:
     path = tmp_path / "straße.pth"
     torch.save(upstream_state(tiny("torchvision fcn")), path)
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -213,20 +208,21 @@ def test_any_terminal_shows_any_name(tmp_path: Path) -> None:
     assert run.returncode == 0 and run.stderr == "" and r"stra\xdfe.onnx" in run.stdout
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_signal_leaves_nothing_half_written(sent: signal.Signals, checkpoint: Path) -> None:
-    """The process is stopped while it checks the temporary file."""
+def test_signal_leaves_nothing_half_written(checkpoint: Path) -> None:
+    """The export is stopped while it checks the temporary file; the process lives on and exports again."""
     code = (
         "import os, sys, time, onnx.checker; from fcn_export.commands import to_onnx\n"
         "onnx.checker.check_model = lambda *_, **__: (print('writing', flush=True), time.sleep(60))\n"
-        "sys.exit(to_onnx.main(sys.argv[1:]))"
+        "sys.exit([to_onnx.main(sys.argv[1:]) for _ in range(2)] != [130, 130])"
     )
     process = subprocess.Popen([sys.executable, "-c", code, checkpoint], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None and process.stdout.readline() == b"writing\n"
-    assert len(list(checkpoint.parent.iterdir())) == 2
-    process.send_signal(sent)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and error == b"to_onnx: interrupted; nothing was written\n"
+    assert process.stdout is not None and process.stderr is not None
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        assert process.stdout.readline() == b"writing\n"
+        assert len(list(checkpoint.parent.iterdir())) == 2
+        process.send_signal(sent)
+        assert process.stderr.readline() == b"to_onnx: interrupted; nothing was written\n"
+    assert process.communicate() == (b"", b"") and process.returncode == 0
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
