@@ -107,7 +107,7 @@ def test_family_minimum_holds_for_fixed_sizes(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--precision", "int8"],
+        ["--precision", "int4"],
         ["--input-scale", "1/0"],
         ["--input-scale", "1e400"],
         ["--opset", "16"],
