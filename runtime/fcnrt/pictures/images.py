@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
 
 _LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 _LOSSY_QUALITY = 95
+_SENT_QUALITY = 80
 
 
 def read_image(path: str | Path) -> UInt8Array:
@@ -95,15 +97,28 @@ def write_labels(path: str | Path, labels_hw: npt.NDArray[Any], palette: UInt8Ar
         MediaError: the extension is not .png or the file cannot be written.
         MissingDependency: Pillow is not installed.
     """
-    if labels_hw.ndim != 2 or not labels_hw.size or labels_hw.dtype not in (np.uint8, np.uint16):
-        raise FrameError(f"labels: expected uint8 or uint16 (H, W), got {labels_hw.dtype} {labels_hw.shape}")
-    check_palette(labels_hw, palette)
+    _save(_labels_picture(labels_hw, palette), Path(path), (".png",))
+
+
+def jpeg_of(frame_hwc: UInt8Array) -> bytes:
+    """A picture as a JPEG file's bytes, small enough to be sent for each frame.
+
+    Args:
+        frame_hwc: (H, W, 3) uint8, RGB.
+
+    Raises:
+        FrameError: the frame has another shape or dtype.
+        MissingDependency: Pillow is not installed.
+    """
+    check_frame(frame_hwc)
     with needs("Pillow"):
         from PIL import Image
-    picture = Image.fromarray(np.ascontiguousarray(labels_hw))
-    if labels_hw.dtype == np.uint8:
-        picture.putpalette(palette[:256].tobytes())
-    _save(picture, Path(path), (".png",))
+    return _encoded(Image.fromarray(np.ascontiguousarray(frame_hwc)), "JPEG", quality=_SENT_QUALITY)
+
+
+def png_of_labels(labels_hw: npt.NDArray[Any], palette: UInt8Array) -> bytes:
+    """Labels as the bytes of a PNG file; the rest as in `write_labels`."""
+    return _encoded(_labels_picture(labels_hw, palette), "PNG", compress_level=1)
 
 
 def check_frame(frame_hwc: UInt8Array) -> None:
@@ -121,6 +136,24 @@ def _eight_bit(picture: Image.Image, file_format: str | None) -> Image.Image:
     if picture.mode in ("I", "F"):
         raise ValueError("expected 8 or 16 bits per channel, got 32")
     return picture
+
+
+def _labels_picture(labels_hw: npt.NDArray[Any], palette: UInt8Array) -> Image.Image:
+    if labels_hw.ndim != 2 or not labels_hw.size or labels_hw.dtype not in (np.uint8, np.uint16):
+        raise FrameError(f"labels: expected uint8 or uint16 (H, W), got {labels_hw.dtype} {labels_hw.shape}")
+    check_palette(labels_hw, palette)
+    with needs("Pillow"):
+        from PIL import Image
+    picture = Image.fromarray(np.ascontiguousarray(labels_hw))
+    if labels_hw.dtype == np.uint8:
+        picture.putpalette(palette[:256].tobytes())
+    return picture
+
+
+def _encoded(picture: Image.Image, file_format: str, **options: int) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, file_format, **options)
+    return file.getvalue()
 
 
 def _save(picture: Image.Image, path: Path, suffixes: tuple[str, ...]) -> None:

@@ -1,0 +1,81 @@
+"""How much of the picture each class covers, now and over the last minute."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..contract.types import Array
+
+Shares = npt.NDArray[np.float64]
+
+SPAN_S = 60
+
+
+def class_shares(labels_hw: Array, classes: int) -> Shares:
+    """The share of the picture that each class covers.
+
+    Args:
+        labels_hw: (H, W) uint8 or uint16.
+        classes: how many there are; labels from there up are void, and left out.
+
+    Returns:
+        (classes,) float64, which add up to 1; all 0 where everything is void.
+    """
+    counts = np.bincount(labels_hw.reshape(-1), minlength=classes)[:classes]
+    shares: Shares = counts / max(1, counts.sum())
+    return shares
+
+
+@dataclass
+class _Second:
+    """The sum of the shares of the frames within a second."""
+
+    number: int
+    total: Any
+    frames: int = 0
+
+
+@dataclass
+class MinuteOfShares:
+    """Means of shares over the last minute, kept as a sum per second.
+
+    Args:
+        classes: how many there are.
+        clock: `time.monotonic`, or a test's.
+    """
+
+    classes: int
+    clock: Callable[[], float] = time.monotonic
+    _seconds: deque[_Second] = field(default_factory=deque)
+
+    def add(self, shares: Shares) -> None:
+        """Take account of a frame that comes now."""
+        now = int(self.clock())
+        if not self._seconds or self._seconds[-1].number != now:
+            self._seconds.append(_Second(now, np.zeros(self.classes)))
+        self._seconds[-1].total += shares
+        self._seconds[-1].frames += 1
+        self._forget(now)
+
+    @property
+    def mean(self) -> Shares:
+        """(classes,): the mean of all frames of the last minute; 0 where there was none."""
+        self._forget(int(self.clock()))
+        total: Shares = sum((second.total for second in self._seconds), np.zeros(self.classes))
+        return total / max(1, self.frames)
+
+    @property
+    def frames(self) -> int:
+        """How many frames came within the last minute."""
+        return sum(second.frames for second in self._seconds)
+
+    def _forget(self, now: int) -> None:
+        while self._seconds and self._seconds[0].number <= now - SPAN_S:
+            self._seconds.popleft()
