@@ -25,7 +25,8 @@ ARROWS = {
     "pictures": {"errors", "contract"},
     "segmenter": {"errors", "contract", "ops", "gpu", "backends", "pictures"},
     "video": {"errors", "contract", "gpu", "pictures", "segmenter"},
-    "cli": {"errors", "contract", "backends", "pictures", "segmenter", "video", "fcnrt"},
+    "serving": {"errors", "contract", "pictures", "video"},
+    "cli": {"errors", "contract", "backends", "pictures", "segmenter", "serving", "video", "fcnrt"},
     "__main__": {"cli"},
     "fcnrt": {"errors", "contract", "ops", "gpu", "pictures", "segmenter"},  # the face: __init__.py
 }

@@ -39,7 +39,8 @@ def test_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         for path in (ROOT / folder / package).rglob("*.py")
     }
     packs = {f"fcnrt/gpu/packs/{path.name}" for path in (ROOT / "runtime/fcnrt/gpu/packs").glob("*.json")}
-    assert names == expected | {"fcnrt/py.typed"} | packs
+    pages = {f"fcnrt/serving/static/{path.name}" for path in (ROOT / "runtime/fcnrt/serving/static").iterdir()}
+    assert names == expected | {"fcnrt/py.typed"} | packs | pages
 
 
 def test_installed_wheel_runs(wheel: Path, tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_wheel_needs_numpy_alone(wheel: Path) -> None:
     required = [line for line in lines if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert required == ["Requires-Dist: numpy>=1.26"]
     extras = {line.split()[1] for line in lines if line.startswith("Provides-Extra:")}
-    runtimes = {"ort", "cuda", "tensorrt", "tensorrt-rtx", "pycuda", "video"}
+    runtimes = {"ort", "cuda", "tensorrt", "tensorrt-rtx", "pycuda", "serve", "video"}
     assert extras == runtimes | {"export", "engine", "bench", "dev"}
 
 

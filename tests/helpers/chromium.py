@@ -49,8 +49,8 @@ class Chromium:
         self._last, self._left = 0, b""
 
     def open(self, address: str, width: int = 1200, height: int = 800, dark: bool = False) -> Tab:
-        """Open a page in a tab of that size in CSS pixels."""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        """Open a page in a window of that size in CSS pixels; tabs of one window would hide each other."""
+        target = self.call("Target.createTarget", url="about:blank", newWindow=True)["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         tab = Tab(self, target, session)
         tab.call(

@@ -12,13 +12,15 @@ from typing import Any, TypeVar
 
 from ..errors import FrameError, MediaError, needs, one_line
 from ..segmenter import Segmenter
+from ..serving import LiveServer
 from ..video import Drawing, FrameSource, Labelled, Pipeline, Sink, open_source
 from ..video.addresses import is_stream, public
 from ..video.sinks import STDOUT, WINDOW, Material, open_sink
 from ..video.sinks.push import Patience
 from .argument_types import count, points, positive, seconds, share, size
 from .jobs import Job, check_targets, is_folder, plan_jobs
-from .terminal import interrupts_end_at_once
+from .outputs import add_output_arguments, live_server
+from .terminal import complain, interrupts_end_at_once
 
 T = TypeVar("T")
 
@@ -50,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     _add_model_arguments(parser.add_argument_group("model"))
     _add_stream_arguments(parser.add_argument_group("cameras and network streams"))
+    add_output_arguments(parser.add_argument_group("pages for browsers"))
     parser.set_defaults(run=segment, refuse=parser.error)
 
 
@@ -86,18 +89,19 @@ def _add_stream_arguments(group: Any) -> None:
 
 def segment(options: argparse.Namespace) -> int:
     """Label the inputs; one that cannot be read is named and passed over, and makes the status 1."""
-    if options.output is None and not options.show:
-        options.refuse("expected -o, --show or both, got neither")
+    if options.output is None and not options.show and options.serve is None:
+        options.refuse("expected -o, --show or --serve, got none of them")
     jobs = plan_jobs(options.inputs, options.output, labels=options.labels, overlay=options.overlay)
     check_targets(jobs, options.force)
     if is_folder(options.output):
         Path(options.output).mkdir(parents=True, exist_ok=True)
-    with interrupts_end_at_once():
-        segmenter = _segmenter(options)
-    with segmenter:
-        run = _Run(segmenter, options)
-        for job in progress(jobs, "file", hide=len(jobs) == 1):
-            run.do(job)
+    with live_server(options) as server:
+        with interrupts_end_at_once():
+            segmenter = _segmenter(options)
+        with segmenter:
+            run = _Run(segmenter, options, server)
+            for job in progress(jobs, "file", hide=len(jobs) == 1):
+                run.do(job)
     run.report()
     return 1 if run.failed else 0
 
@@ -112,9 +116,9 @@ def progress(items: Iterable[T], unit: str, total: int | None = None, hide: bool
 class _Run:
     """All jobs of one call."""
 
-    def __init__(self, segmenter: Segmenter, options: argparse.Namespace) -> None:
+    def __init__(self, segmenter: Segmenter, options: argparse.Namespace, server: LiveServer | None) -> None:
         self.frames = self.failed = 0
-        self._segmenter, self._options = segmenter, options
+        self._segmenter, self._options, self._server = segmenter, options, server
         self._drawing = Drawing(
             segmenter.palette,
             options.alpha,
@@ -132,7 +136,7 @@ class _Run:
                 self._do_sequence(job)
         except (MediaError, FrameError, MemoryError) as error:
             self.failed += 1
-            _complain(_about(job, str(error) or "out of memory"))
+            complain(_about(job, str(error) or "out of memory"))
 
     def report(self) -> None:
         """Print what was done, apart from labels that go to the standard output."""
@@ -143,7 +147,7 @@ class _Run:
             text += f", files included -> {'standard output' if output == STDOUT else one_line(public(output))}"
         print(text, file=sys.stderr if output == STDOUT else sys.stdout)
         for note in self._drawing.notes:
-            _complain(note)
+            complain(note)
 
     def _do_picture(self, job: Job) -> None:
         with self._open(job) as source:
@@ -186,18 +190,20 @@ class _Run:
             yield open_sink(output.where, output.content, material)
         if self._options.show:
             yield open_sink(WINDOW, "overlay", material)
+        if self._server:
+            yield self._server.stream(source, self._drawing, self._segmenter.classes, self._segmenter.palette)
 
     def _account(self, pipeline: Pipeline, sinks: list[Sink]) -> None:
         statistics = pipeline.statistics
         self.frames += statistics.delivered
         for sink in sinks:
             for note in getattr(sink, "notes", ()):
-                _complain(note)
+                complain(note)
         if self._options.stats:
             print(statistics, file=sys.stderr)
         elif statistics.faults:
             survived = ", ".join(f"{count} {name}" for name, count in statistics.faults.items())
-            _complain(f"survived: {survived}")
+            complain(f"survived: {survived}")
 
 
 def _segmenter(options: argparse.Namespace) -> Segmenter:
@@ -216,7 +222,3 @@ def _about(job: Job, text: str) -> str:
     """The text of an error with the name of the file or stream that it is about."""
     names = (public(job.source), *(public(output.where) for output in job.outputs))
     return text if text.startswith(names) else f"{names[0]}: {text}"
-
-
-def _complain(text: str) -> None:
-    print(f"fcnrt: {one_line(text)}", file=sys.stderr)

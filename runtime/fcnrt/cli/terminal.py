@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 
 from ..contract.interrupts import INTERRUPTED, interrupts_handled_by
+from ..errors import one_line
 
 INTERRUPTION = "fcnrt: interrupted; the files written so far are whole"
+
+
+def complain(text: str) -> None:
+    """Print a line on the standard error."""
+    print(f"fcnrt: {one_line(text)}", file=sys.stderr)
 
 
 def interrupts_end_at_once() -> contextlib.AbstractContextManager[None]:

@@ -1,9 +1,8 @@
-"""Labelled video and its figures for browsers and programs: a `LiveServer`, and a `LiveStream` for each input.
+"""Labelled video and its figures for browsers and programs, by Starlette and uvicorn.
 
-with LiveServer("127.0.0.1:8080") as server, open_source("rtsp://camera/stream") as source:
-    stream = LiveStream(source, Drawing(segmenter.palette), segmenter.classes, segmenter.palette)
-    server.add(stream)
-    Pipeline(source, segmenter, [stream]).run()
+with LiveServer("8080") as server, open_source("rtsp://camera/stream") as source:
+    sink = server.stream(source, Drawing(segmenter.palette), segmenter.classes, segmenter.palette)
+    Pipeline(source, segmenter, [sink]).run()
 """
 
 from .server import LiveServer

@@ -51,6 +51,11 @@ class Site:
         self._watching = {"video": 0, "figures": 0}
 
     @property
+    def viewers(self) -> int:
+        """How many watch the video now."""
+        return self._watching["video"]
+
+    @property
     def routes(self) -> list[Any]:
         from starlette.routing import Route
 
@@ -65,7 +70,7 @@ class Site:
         ]
 
     def _figures_of(self, stream: LiveStream) -> dict[str, Any]:
-        return {"inputs": list(self._streams), **stream.figures, "viewers": self._watching["video"]}
+        return {"inputs": list(self._streams), **stream.figures, "viewers": self.viewers}
 
     async def _figures_once(self, request: Any) -> Any:
         from starlette.responses import JSONResponse

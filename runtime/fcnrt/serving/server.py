@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
+from ..contract.types import UInt8Array
 from ..errors import needs
+from ..pictures.drawing import Drawing
+from ..video.frames import FrameSource
 from .address import Address, listening_socket, parse_address
 from .app import Bell, Site
 from .guard import Guard
@@ -43,21 +47,33 @@ class LiveServer:
         address = parse_address(where)
         self._listener = listening_socket(address)
         self.address = Address(address.host, self._listener.getsockname()[1])
-        self._token, self._clients = token, clients
+        self._token = token
         self._streams: dict[str, LiveStream] = {}
         self._bell, self._started = Bell(), threading.Event()
-        self._server = self._made()
+        self._site = Site(self._streams, clients, self._bell)
+        self._server = self._made(clients)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="fcnrt serve", daemon=True)
         self._thread.start()
         self._started.wait()
 
-    def add(self, stream: LiveStream) -> None:
+    def stream(self, source: FrameSource, drawing: Drawing, classes: Sequence[str], palette: UInt8Array) -> LiveStream:
+        """A sink whose frames are shown; see `LiveStream` for the arguments."""
+        made = LiveStream(source, drawing, classes, palette)
+        self._add(made)
+        return made
+
+    def _add(self, stream: LiveStream) -> None:
         """Show a stream, beside those that have not ended."""
         stream.announce = self._ring
         for name in [name for name, other in self._streams.items() if other.ended]:
             del self._streams[name]
         self._streams[stream.name] = stream
         self._ring()
+
+    @property
+    def viewers(self) -> int:
+        """How many watch the video now."""
+        return self._site.viewers
 
     def close(self) -> None:
         """Send all clients away; may be called twice."""
@@ -73,19 +89,18 @@ class LiveServer:
     ) -> None:
         self.close()
 
-    def _made(self) -> Any:
+    def _made(self, clients: int) -> Any:
         import uvicorn
         from starlette.applications import Starlette
 
-        site = Site(self._streams, self._clients, self._bell)
         config = uvicorn.Config(
-            Guard(Starlette(routes=site.routes), self.address, self._token),
+            Guard(Starlette(routes=self._site.routes), self.address, self._token),
             log_config=None,
             log_level="critical",
             lifespan="off",
             ws="none",
             server_header=False,
-            limit_concurrency=2 * self._clients + _STRANGERS,
+            limit_concurrency=2 * clients + _STRANGERS,
             timeout_graceful_shutdown=1,
         )
         return uvicorn.Server(config)

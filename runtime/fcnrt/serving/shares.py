@@ -67,13 +67,14 @@ class MinuteOfShares:
     @property
     def mean(self) -> Shares:
         """(classes,): the mean of all frames of the last minute; 0 where there was none."""
-        self._forget(int(self.clock()))
+        frames = self.frames
         total: Shares = sum((second.total for second in self._seconds), np.zeros(self.classes))
-        return total / max(1, self.frames)
+        return total / max(1, frames)
 
     @property
     def frames(self) -> int:
         """How many frames came within the last minute."""
+        self._forget(int(self.clock()))
         return sum(second.frames for second in self._seconds)
 
     def _forget(self, now: int) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from .statistics import Statistics
 
 Self = TypeVar("Self")
 
@@ -104,4 +107,13 @@ class Sink(Protocol):
         Raises:
             MediaError: it cannot be finished.
         """
+        ...
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """A sink that wants to know how the pipeline does."""
+
+    def observe(self, statistics: Callable[[], Statistics]) -> None:
+        """Take a function that tells, from any thread, what has been done so far."""
         ...

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import UsageError
 from ..segmenter import Segmenter
 from .channels import Channel, Stage
-from .frames import Frame, FrameSource, Labelled, Sink, StopRequested
+from .frames import Frame, FrameSource, Labelled, Observer, Sink, StopRequested
 from .statistics import Statistics, stage_statistics
 
 DEPTH = 3  # frames between two stages of a file's pipeline
@@ -57,6 +57,9 @@ class Pipeline:
         self._branches = [_Branch(sink, depth, source.live) for sink in sinks if not sink.in_main_thread]
         self._windows = [sink for sink in sinks if sink.in_main_thread]
         self._delivered, self._started, self._ended = 0, 0.0, 0.0
+        for sink in sinks:
+            if isinstance(sink, Observer):
+                sink.observe(lambda: self.statistics)
 
     def run(self) -> Statistics:
         """Run until the source ends.

@@ -1,5 +1,6 @@
 "use strict";
 const LATER_MS = 2000; // before another attempt
+const FULL = "as many are watching as may; trying again";
 const element = (id) => document.getElementById(id);
 const wanted = new URLSearchParams(location.search).get("input");
 const query = wanted ? "?input=" + encodeURIComponent(wanted) : "";
@@ -21,7 +22,8 @@ function disconnect() {
 
 async function disconnected() {
   disconnect();
-  tell("disconnected", "lost", await reason());
+  tell("disconnected", "lost");
+  say(await reason());
   setTimeout(() => events || document.hidden || connect(), LATER_MS);
 }
 
@@ -29,7 +31,7 @@ async function disconnected() {
 async function reason() {
   try {
     const answer = await fetch("stats.json" + query);
-    return answer.ok ? "as many are watching as may; trying again" : await answer.text();
+    return answer.ok ? FULL : await answer.text();
   } catch {
     return "no answer from the server; trying again";
   }
@@ -38,12 +40,22 @@ async function reason() {
 function play() {
   // A new address each time, or the browser would go on with what it has.
   element("video").src = "video.mjpg" + (query || "?") + "&" + Date.now();
-  tell("connected", "", "");
+  tell("connected", "");
+  say("");
 }
 
-function tell(state, kind, message) {
+function refused() {
+  if (!events) return;
+  say(FULL);
+  setTimeout(() => events && play(), LATER_MS);
+}
+
+function tell(state, kind) {
   element("state").textContent = state;
   element("state").className = kind;
+}
+
+function say(message) {
   element("message").textContent = message;
   element("message").hidden = !message;
 }
@@ -53,9 +65,9 @@ function show(figures) {
   element("input").textContent = figures.input;
   document.title = figures.input + " – fcnrt";
   offer(figures.inputs, figures.input);
-  if (figures.ended) tell("ended", "", "");
-  else if (!frame) tell("waiting for the first frame", "", "");
-  else tell("live", "live", "");
+  if (figures.ended) tell("ended", "");
+  else if (!frame) tell("waiting for the first frame", "");
+  else tell("live", "live");
   element("rate").textContent = figures.rate.toFixed(1);
   element("age").textContent = frame ? frame.age_ms : "–";
   element("size").textContent = frame ? frame.width + " × " + frame.height : "–";
@@ -112,4 +124,5 @@ document.addEventListener("visibilitychange", () => {
   disconnect();
   if (!document.hidden) connect();
 });
+element("video").onerror = refused;
 connect();
