@@ -84,6 +84,12 @@ def test_dockerfile_is_sound(path: Path) -> None:
     subprocess.run([linter, path], check=True)
 
 
+def test_the_changelog_has_a_date_for_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## {re.escape(fcnrt.__version__)} \(\d{{4}}-\d\d-\d\d\)$", changelog, flags=re.M)
+    assert "## Unreleased" in changelog
+
+
 def test_wheel_needs_numpy_alone(wheel: Path) -> None:
     (metadata,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("METADATA"))
     lines = zipfile.ZipFile(wheel).read(metadata).decode().splitlines()
