@@ -10,6 +10,7 @@ import onnx
 import onnx.utils
 import onnxruntime
 
+from fcnrt.backends.onnxruntime import WEIGHTS_FOLDER
 from fcnrt.contract.types import Array
 
 from .machine import SimulatedCuda
@@ -18,10 +19,12 @@ from .misuse import Misuse
 
 
 class CpuNetwork:
-    """A model with one input, `frames`, and one output."""
+    """A model with one input, `frames`, and one output; its weights may lie in a file in a folder."""
 
-    def __init__(self, model: bytes):
+    def __init__(self, model: bytes, folder: str = ""):
         options = onnxruntime.SessionOptions()
+        if folder:
+            options.add_session_config_entry(WEIGHTS_FOLDER, folder)
         options.log_severity_level, options.intra_op_num_threads = 4, 1
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         (self.output,) = (each.name for each in self._session.get_outputs())

@@ -22,6 +22,8 @@ import onnx
 import onnxruntime
 import pytest
 
+from fcnrt.backends.onnxruntime import WEIGHTS_FOLDER
+
 from .machine import SimulatedCuda
 from .misuse import Misuse, Refused
 from .network import CpuNetwork, EngineMemory
@@ -100,14 +102,14 @@ class CudaBinding:
 class CudaSession:
     """As onnxruntime.InferenceSession with the CUDA provider."""
 
-    def __init__(self, ort: SimulatedOnnxRuntime, model: bytes, options: dict[str, str]):
+    def __init__(self, ort: SimulatedOnnxRuntime, model: bytes, folder: str, options: dict[str, str]):
         unknown = set(options) - {"device_id", "user_compute_stream", "use_tf32"}
         if unknown:
             raise Misuse(f"the simulated CUDA provider has no option {', '.join(unknown)}; add it to tests/simulated/")
         self._ort, self._gpu = ort, ort.gpu
         self._device = int(options.get("device_id", 0))
         self._stream_handle = int(options.get("user_compute_stream", 0))
-        self._network = CpuNetwork(model)
+        self._network = CpuNetwork(model, folder)
         self._dtype = onnx.helper.tensor_dtype_to_np_dtype(_output_type(model))
         self._unused: list[EngineMemory] = []
         try:
@@ -191,7 +193,7 @@ class SimulatedOnnxRuntime(ModuleType):
     def InferenceSession(self, path_or_bytes: Any, sess_options: Any = None, providers: Any = None) -> Any:
         name, options = providers[0] if isinstance(providers[0], tuple) else (providers[0], {})
         if name == CUDA and self.loads:
-            return CudaSession(self, bytes(path_or_bytes), options)
+            return CudaSession(self, bytes(path_or_bytes), _weights_folder(sess_options), options)
         return onnxruntime.InferenceSession(path_or_bytes, sess_options, providers=["CPUExecutionProvider"])
 
 
@@ -200,6 +202,13 @@ def simulated_onnxruntime(monkeypatch: pytest.MonkeyPatch, gpu: SimulatedCuda) -
     ort = SimulatedOnnxRuntime(gpu)
     monkeypatch.setitem(sys.modules, "onnxruntime", ort)
     return ort
+
+
+def _weights_folder(options: Any) -> str:
+    try:
+        return str(options.get_session_config_entry(WEIGHTS_FOLDER))
+    except Exception:  # the entry is not there, or no options were given
+        return ""
 
 
 def _is_asynchronous(run_options: Any) -> bool:

@@ -12,10 +12,14 @@ from ..contract.onnx_file import Fixed, OnnxFile
 from ..contract.profiles import DIMENSIONS
 from ..contract.types import Shape
 from ..errors import FrameError, ModelFileError, needs
+from .weights import Place, without_weights
 
 
 class OnnxModel(OnnxFile):
-    """An exported file in memory, to be changed before a session is made of it.
+    """An exported file's graph, to be changed before a session is made of it; large weights stay in the file.
+
+    Attributes:
+        file: the file itself, where `path` is a link to it.
 
     Raises:
         ModelFileError: the file is damaged, foreign, newer, or not self-contained.
@@ -24,10 +28,15 @@ class OnnxModel(OnnxFile):
 
     def __init__(self, path: Path):
         try:
-            data = path.read_bytes()
+            self.file = path.resolve()
+            self._status = _status(self.file)
+            data, self._places = _read(self.file)
         except OSError as error:
             raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
         super().__init__(path, data)
+
+    def subject(self) -> str:
+        return OnnxFile(self.path, self.file.read_bytes()).subject()
 
     def swap_channels(self) -> None:
         """Reverse the channels behind the first Transpose, where that moves three planes instead of every pixel."""
@@ -41,11 +50,22 @@ class OnnxModel(OnnxFile):
         graph.node.insert(position + 1, swap)
         graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 1, 0]), "reversed_channels"))
 
-    def handed_over(self) -> bytes:
-        """The model as it stands, for a session, which copies it again; nothing is left here."""
+    def with_references(self) -> bytes:
+        """The model as it stands, for a session that finds the weights in the folder of `file`."""
+        external = load_package("onnx").TensorProto.EXTERNAL
+        for tensor in self.proto.graph.initializer:
+            if tensor.name in self._places and not tensor.raw_data:
+                place = self._places[tensor.name]
+                for key, value in (("location", self.file.name), ("offset", place.offset), ("length", place.length)):
+                    tensor.external_data.add(key=key, value=str(value))
+                tensor.data_location = external
         serialized: bytes = self.proto.SerializeToString()
-        self.proto = None  # clearing it would keep its memory
         return serialized
+
+    def check_unchanged(self) -> None:
+        """Raise ModelFileError where the file is another by now than the one whose graph was read."""
+        if _status(self.file) != self._status:
+            raise ModelFileError(f"{self.path}: was changed while it was being loaded; load it again")
 
 
 def check_fixed_shape(shape: Shape, fixed: Fixed, path: Path) -> None:
@@ -56,6 +76,19 @@ def check_fixed_shape(shape: Shape, fixed: Fixed, path: Path) -> None:
                 f"frames: expected {name} {wanted} (fixed in {path.name}), got {size}; "
                 f"resize, or export without --{name}"
             )
+
+
+def _read(file: Path) -> tuple[bytes, dict[str, Place]]:
+    """The model without its weights; what cannot be taken apart is for the parser, which knows what to say."""
+    try:
+        return without_weights(file)
+    except ValueError:
+        return file.read_bytes(), {}
+
+
+def _status(file: Path) -> tuple[int, ...]:
+    status = file.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def load_package(name: str) -> Any:

@@ -13,6 +13,7 @@ from .onnx_model import OnnxModel, load_package
 from .recent import Recent
 
 CPU = "CPUExecutionProvider"
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 class OrtNetwork(CpuNetwork):
@@ -49,13 +50,21 @@ class OrtNetwork(CpuNetwork):
 
 
 def new_session(model: OnnxModel, provider: Any, threads: int | None) -> Any:
-    """An ONNX Runtime session of a model, which is used up; raises BackendError where ONNX Runtime refuses it."""
+    """An ONNX Runtime session of a model.
+
+    Raises:
+        BackendError: ONNX Runtime refuses it.
+        ModelFileError: the file was changed since its graph was read.
+    """
     ort = load_runtime()
     with engine_errors(f"cannot load {model.path}"):
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors reach the caller as exceptions, warnings are not for users
         options.intra_op_num_threads = threads or 0
-        return ort.InferenceSession(model.handed_over(), options, providers=[provider])
+        options.add_session_config_entry(WEIGHTS_FOLDER, str(model.file.parent))
+        session = ort.InferenceSession(model.with_references(), options, providers=[provider])
+    model.check_unchanged()
+    return session
 
 
 def load_runtime() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fcnrt.backends.onnx_model import OnnxModel
+from fcnrt.contract.onnx_file import OnnxFile
 
 from .base import CannotRun, Contender, Setup
 from .ours import computed_in
@@ -15,7 +15,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 def bare_scores(setup: Setup) -> Contender:
     """The same graph cut at the scores, and nothing else: what no runtime around ONNX Runtime can fall below."""
-    model = OnnxModel(setup.model)
+    model = OnnxFile(setup.model, setup.model.read_bytes())
     model.cut_at_scores()
     session = new_session(model.proto.SerializeToString(), setup)
     return Contender(
