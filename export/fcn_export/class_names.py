@@ -29,7 +29,9 @@ ADE20K = (
     "pot, animal, bicycle, lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light, tray, "
     "ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass, clock, flag"
 )
+BINARY = "background, foreground"
 NAMED = {
+    "binary": BINARY.split(", "),
     "voc": VOC.split(", "),
     "cityscapes": CITYSCAPES.split(", "),
     "cityscapes-unlabelled-first": [
@@ -39,7 +41,12 @@ NAMED = {
     "camvid": CAMVID.split(", "),
     "ade20k": ADE20K.split(", "),
 }
-PALETTES = {"voc": "voc", "cityscapes": "cityscapes", "camvid": "camvid"}  # the others get generated colours
+PALETTES = {
+    "binary": "voc",
+    "voc": "voc",
+    "cityscapes": "cityscapes",
+    "camvid": "camvid",
+}  # the others get generated colours
 
 
 def class_names(source: str | None, count: int) -> list[str]:
@@ -72,7 +79,7 @@ def palette(option: str | None, classes: str | None, count: int) -> str | list[l
         return PALETTES.get(classes or "", "generated")
     if option in ("voc", "generated"):  # rules that go on for any number of classes
         return option
-    if option in PALETTES:
+    if option in PALETTES.values():
         _check_colours(option, len(NAMED[option]), count, spare=True)
         return option
     colours = [_colour(option, line) for line in _lines(Path(option))]

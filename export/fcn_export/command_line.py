@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from fcnrt import __version__
 from fcnrt.contract.interrupts import INTERRUPTED, raise_on_sigterm
 from fcnrt.errors import FcnrtError, one_line
+
+from .checkpoint_options import Triple
 
 
 def run_command(
@@ -68,12 +70,45 @@ def add_checkpoint_flags(parser: Any) -> None:
     add = parser.add_argument
     add("--family", help="name the family instead of recognising it by keys")
     add("--variant", help="name the variant where the keys cannot tell, e.g. fcn8s or fcn8s-atonce")
-    add("--input-scale", type=_fraction, metavar="1/255|1", help="what frames were multiplied by in training")
+    add("--weights", metavar="KEY", help="which network of several in the file, by its key or prefix, e.g. model_ema")
+    add("--output-stride", type=int, choices=(8, 16, 32), help="of a ResNet whose dilation the keys cannot tell")
+    add("--input-scale", type=_positive, metavar="1/255|1", help="what frames (0-255) were multiplied by in training")
+    add("--input-color", choices=("rgb", "bgr"), help="channel order of the frames in training")
+    add("--mean", "--input-mean", type=_triple, metavar="A,B,C", help="subtracted after that, channels in that order")
+    add("--std", "--input-std", type=_positive_triple, metavar="A,B,C", help="divided by after that")
     add("--trust-pickle", action="store_true", help="read a whole-module pickle (none of its code is run)")
 
 
-def _fraction(text: str) -> float:
+def _triple(text: str) -> Triple:
+    """Three numbers, or one for all three channels; each may be a fraction such as 104/255."""
+    numbers = [_number(word) for word in text.replace(",", " ").split()]
+    if len(numbers) == 1:
+        numbers *= 3
+    if len(numbers) != 3:
+        raise argparse.ArgumentTypeError(f"expected three numbers such as 0.485,0.456,0.406, got {text!r}")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def _positive_triple(text: str) -> Triple:
+    numbers = _triple(text)
+    if min(numbers) <= 0:
+        raise argparse.ArgumentTypeError(f"expected numbers above 0, got {text!r}")
+    return numbers
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    whole, _, divisor = text.partition("/")
     try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError, OverflowError):
-        raise argparse.ArgumentTypeError(f"expected a number such as 1/255 or 1, got {text!r}") from None
+        value = float(whole) / float(divisor or 1)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number such as 1/255 or 1, got {text!r}")
+    return value

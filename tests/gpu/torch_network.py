@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from fcn_export.checkpoints.recognition import choose_contract
+from fcn_export.checkpoints.contracts import choose_contract
 from fcn_export.graph.deploy import DeployedFcn, deploy, first_conv
 from fcnrt.backends.gpu import DeviceScores, Network
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.spec import ModelSpec
 from fcnrt.contract.types import Shape
 from fcnrt.gpu.cuda import Gpu, Stream
-from tiny_networks import many_classes, options_for, tiny
+from tiny_networks import many_classes, stated_input, tiny
 
 from .prepare import MANY_CLASSES
 
@@ -61,8 +61,8 @@ def network_on_gpu(gpu: Gpu, name: str, precision: str) -> DeployedFcn:
     """A tiny network as the exporter rewrites it."""
     torch.backends.cudnn.allow_tf32 = False
     net = many_classes() if name == MANY_CLASSES else tiny(name)
-    scale = 1 / 255 if "--input-scale" in options_for(name) else None
-    network = deploy(net, choose_contract(type(net), scale), "rgb", half=precision == "fp16")
+    contract = choose_contract(type(net), stated_input(net.family))
+    network = deploy(net, contract, "rgb", half=precision == "fp16")
     network._normalise = lambda frames: _normalised(network, frames)  # type: ignore[method-assign]
     return network.to(torch.device("cuda", gpu.index))
 

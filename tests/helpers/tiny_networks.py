@@ -4,11 +4,14 @@ width, and one of each family at the upstream's own.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from fcn_export.checkpoint_options import InputFacts, checkpoint_options
+from fcn_export.command_line import add_checkpoint_flags
 from fcn_export.families import Fcn, ScoreConv, ScoreDeconv, TorchvisionFcn
 from fcn_export.families.caffe import CaffeFcn
 from fcn_export.families.d2l import D2lFcn
@@ -136,8 +139,21 @@ def _zijundeng_keys(state: dict[str, Tensor], variant: str) -> dict[str, Tensor]
     return renamed
 
 
+INPUT_FLAGS = {
+    "d2l": ["--input-scale", "1/255"],
+    "zijundeng": ["--input-scale", "1/255"],
+    "pochih": ["--mean", "103.939/255,116.779/255,123.68/255", "--std", "1"],
+}
+
+
 def options_for(name: str) -> list[str]:
     """The flags that say what the keys of a tiny network cannot tell."""
     family, variant = name.split()[:2]
-    flags = ["--variant", variant]
-    return [*flags, "--input-scale", "1/255"] if family in ("d2l", "zijundeng") else flags
+    return ["--variant", variant, *INPUT_FLAGS.get(family, [])]
+
+
+def stated_input(family: str) -> InputFacts:
+    """What the flags for a family say of its input."""
+    parser = argparse.ArgumentParser()
+    add_checkpoint_flags(parser)
+    return checkpoint_options(parser.parse_args(INPUT_FLAGS.get(family, []))).input

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from fcn_export.checkpoints.reading import load_checkpoint
-from fcn_export.checkpoints.recognition import build, choose_contract, recognise
+from fcn_export.checkpoint_options import checkpoint_options
+from fcn_export.checkpoints.opening import open_checkpoint
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcn_export.families import Fcn, InputContract
 
@@ -92,9 +92,8 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def _network(options: argparse.Namespace) -> tuple[Fcn, InputContract, str]:
-    found = load_checkpoint(Path(options.checkpoint), options.trust_pickle)
-    family, variant = recognise(found, options.family, options.variant)
-    return build(found, family, variant), choose_contract(family, options.input_scale), found.sha256
+    opened = open_checkpoint(options.checkpoint, checkpoint_options(options))
+    return opened.net, opened.contract, opened.checkpoint.sha256
 
 
 def _tallied(frames: MeasuredFrames, net: Fcn, contract: InputContract) -> list[Tally]:

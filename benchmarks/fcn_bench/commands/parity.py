@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from fcn_export.checkpoint_options import checkpoint_options
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcnrt import FcnrtError
 from fcnrt.backends import gpu_index
@@ -132,14 +133,7 @@ def describe(
 def _checkpoint(options: argparse.Namespace, annotated: bool) -> Checkpoint:
     if options.threads:
         torch.set_num_threads(options.threads)
-    reference = TorchReference(
-        options.checkpoint,
-        options.family,
-        options.variant,
-        options.input_scale,
-        options.trust_pickle,
-        options.reference_device,
-    )
+    reference = TorchReference(options.checkpoint, checkpoint_options(options), options.reference_device)
     return Checkpoint(reference, annotated)
 
 

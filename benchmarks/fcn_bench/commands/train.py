@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
+from fcn_export.checkpoints.contracts import telling_flags
 from fcn_export.class_names import NAMED
 from fcn_export.command_line import add_version, run_command
 
@@ -181,9 +182,9 @@ def _export_options(run: Run) -> list[str]:
     options = ["--classes", known or str(run.folder / "classes.txt")]
     if not isinstance(run.train.palette, str):
         options += ["--palette", str(run.folder / "palette.txt")]
-    if len(run.learner.network.net.contracts) > 1:
-        options += ["--input-scale", "1/255"]
-    return options
+    net = run.learner.network.net
+    published = net.published_contracts(net.classes)
+    return [*options, *telling_flags(published[0], published).split()] if len(published) > 1 else options
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from fcn_export.checkpoints.reading import TORCHVISION_NAMES, Checkpoint, fetch_torchvision, load_checkpoint
-from fcn_export.checkpoints.recognition import build, choose_contract, recognise
+from fcn_export.checkpoint_options import CheckpointOptions
+from fcn_export.checkpoints.opening import open_checkpoint
 from fcn_export.errors import ExportError
 from fcnrt.contract.types import label_dtype
 from fcnrt.errors import first_line
 
 from .artefacts import hardware_of
+
+PLAIN = CheckpointOptions()
 
 
 class Preference(NamedTuple):
@@ -33,8 +34,7 @@ class TorchReference:
 
     Args:
         checkpoint: its file, or the name of torchvision's weights.
-        family, variant, input_scale: what the file cannot tell.
-        trust_pickle: read a whole-module pickle, without running its code.
+        options: what the file cannot tell.
         device: a torch device; on GPUs TF32 is turned off.
 
     Attributes:
@@ -50,17 +50,13 @@ class TorchReference:
     def __init__(
         self,
         checkpoint: str,
-        family: str | None = None,
-        variant: str | None = None,
-        input_scale: float | None = None,
-        trust_pickle: bool = False,
+        options: CheckpointOptions = PLAIN,
         device: str = "cpu",
     ):
-        found = _load(checkpoint, trust_pickle)
-        kind, form = recognise(found, family, variant)
-        self._contract = choose_contract(kind, input_scale)
-        self._net = build(found, kind, form).to(device)
-        self.name, self.classes, self.sha256 = f"{kind.family} {form}", self._net.classes, found.sha256
+        opened = open_checkpoint(checkpoint, options)
+        self._contract, self._net = opened.contract, opened.net.to(device)
+        self.name, self.classes = f"{self._net.family} {self._net.variant}", self._net.classes
+        self.sha256 = opened.checkpoint.sha256
         self.device = device
         self.hardware = hardware_of("cpu") if device == "cpu" else torch.cuda.get_device_name(device)
         for backend in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
@@ -94,9 +90,3 @@ class TorchReference:
         logits.scatter_(1, labels[:, None], -torch.inf)
         margins = best - logits.amax(1)
         return Preference(labels[0].cpu().numpy().astype(label_dtype(self.classes)), margins[0].cpu().numpy())
-
-
-def _load(checkpoint: str, trust_pickle: bool) -> Checkpoint:
-    if checkpoint in TORCHVISION_NAMES and not Path(checkpoint).exists():
-        return fetch_torchvision(checkpoint)
-    return load_checkpoint(Path(checkpoint), trust_pickle)

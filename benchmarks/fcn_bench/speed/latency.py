@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from fcn_export.checkpoint_options import checkpoint_options
 from fcnrt import Segmenter
 from fcnrt.backends import read_spec
 from fcnrt.backends.onnxruntime_cuda import why_not_cuda
@@ -109,8 +110,8 @@ def flops_of(setup: Setup) -> int | None:
 def setup_of(options: argparse.Namespace, folder: Path) -> Setup:
     """What contenders are made from."""
     on_gpu = options.device == "cuda" or (options.device == "auto" and (options.engine or not why_not_cuda()))
-    names = ("model", "threads", "checkpoint", "engine", "family", "variant", "input_scale", "trust_pickle")
-    given = {name: getattr(options, name) for name in names}
+    given = {name: getattr(options, name) for name in ("model", "threads", "checkpoint", "engine")}
+    given["reading"] = checkpoint_options(options)
     return Setup(shape=(1, *options.sizes[0]), device="cuda" if on_gpu else "cpu", folder=folder, **given)
 
 

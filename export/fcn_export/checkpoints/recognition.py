@@ -11,7 +11,8 @@ from torch import Tensor
 from fcnrt.errors import first_line
 
 from ..errors import ExportError
-from ..families import FAMILIES, Fcn, InputContract, State
+from ..families import FAMILIES, Fcn, State
+from .one_class import with_background
 from .reading import Checkpoint
 
 # Networks that look like ours and are not; the keys that tell them, and why they are refused.
@@ -25,19 +26,24 @@ LOOKALIKES = {
 }
 
 
-def recognise(checkpoint: Checkpoint, family: str | None = None, variant: str | None = None) -> tuple[type[Fcn], str]:
+def recognise(
+    checkpoint: Checkpoint, family: str | None = None, variant: str | None = None, output_stride: int | None = None
+) -> tuple[type[Fcn], str]:
     """The family and variant of a checkpoint: from its keys, else from the names in its hints.
 
     Args:
         checkpoint: what `load_checkpoint` gave.
         family: name it instead of recognising it.
         variant: name it where keys and hints cannot tell.
+        output_stride: name the variant by it, where a family has one for each.
 
     Raises:
         ExportError: no family matches, or the variant is open; the text says what to add.
     """
     found = _family(checkpoint, family)
     admitted = found.variants_of(checkpoint.state)
+    if output_stride is not None:
+        variant = _variant_of_stride(checkpoint, found, output_stride, variant)
     if variant is None and len(admitted) == 1:
         return found, admitted[0]
     if variant is None:
@@ -45,29 +51,6 @@ def recognise(checkpoint: Checkpoint, family: str | None = None, variant: str | 
     if variant not in admitted:
         raise ExportError(f"--variant {variant}: the keys of {checkpoint.path} say {found.family} {_either(admitted)}")
     return found, variant
-
-
-def choose_contract(family: type[Fcn], input_scale: float | None) -> InputContract:
-    """The family's input contract, or the one of the given scale where weights cannot tell.
-
-    Raises:
-        ExportError: several are possible and none was named, or the named one is not among them.
-    """
-    scales = [contract.scale for contract in family.contracts]
-    if input_scale is None and len(scales) == 1:
-        return family.contracts[0]
-    for contract in family.contracts:
-        if input_scale is not None and abs(contract.scale - input_scale) < 1e-6:
-            return contract
-    if len(scales) == 1:
-        raise ExportError(
-            f"--input-scale: {family.family} checkpoints are trained at {_scale(scales[0])}; drop the option"
-        )
-    choices = " or ".join(f"--input-scale {_scale(scale)}" for scale in scales)
-    raise ExportError(
-        f"{family.family}: the weights cannot tell what frames were multiplied by in training; "
-        f"add {choices} (1/255 if your data pipeline divides by 255, as most do)"
-    )
 
 
 def build(checkpoint: Checkpoint, family: type[Fcn], variant: str) -> Fcn:
@@ -78,14 +61,25 @@ def build(checkpoint: Checkpoint, family: type[Fcn], variant: str) -> Fcn:
     """
     try:
         state = family.canonical(checkpoint.state)
-        with torch.device("meta"):
-            net = family.from_state(state, variant)
+        net, state = _structure(family, state, variant)
     except (KeyError, StopIteration, IndexError, ValueError, ZeroDivisionError) as error:
         raise ExportError(f"{checkpoint.path}: looks like {family.family} {variant}, but {_what(error)}") from error
     _check_keys(checkpoint, net, state)
     _check_fit(checkpoint, net)
     net.load_state_dict(_with_counters(net, state), assign=True)
     return net.eval().requires_grad_(False)
+
+
+def _structure(family: type[Fcn], state: State, variant: str) -> tuple[Fcn, State]:
+    """The network without its weights, and the weights that fit it: a network of one class becomes one of two."""
+    with torch.device("meta"):
+        net = family.from_state(state, variant)
+        if net.classes > 1:
+            return net, state
+        wider = with_background(net, state)
+        net = family.from_state(wider, variant)
+        net.one_class = True
+        return net, wider
 
 
 def _family(checkpoint: Checkpoint, name: str | None) -> type[Fcn]:
@@ -107,10 +101,23 @@ def _variant_from_hints(checkpoint: Checkpoint, family: type[Fcn], admitted: tup
         for variant in longest_first:
             if _names(hint, variant):
                 return variant
+    if family.usual_variant is not None:
+        return family.usual_variant
     raise ExportError(
         f"{checkpoint.path}: {family.family} {_either(admitted)} have the same keys; "
         f"add --variant {' or --variant '.join(admitted)}"
     )
+
+
+def _variant_of_stride(checkpoint: Checkpoint, family: type[Fcn], output_stride: int, variant: str | None) -> str:
+    found = family.variant_of_stride(checkpoint.state, output_stride)
+    if found is None:
+        raise ExportError(f"--output-stride {output_stride}: not to be had with this {family.family} network; drop it")
+    if variant not in (None, found):
+        raise ExportError(
+            f"--output-stride {output_stride}: this is --variant {found}, got {variant}; drop one of them"
+        )
+    return found
 
 
 def _names(hint: str, variant: str) -> bool:
@@ -172,10 +179,6 @@ def _some(keys: Iterable[str]) -> str:
 
 def _either(names: tuple[str, ...]) -> str:
     return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
-
-
-def _scale(scale: float) -> str:
-    return "1/255" if abs(scale - 1 / 255) < 1e-6 else f"{scale:g}"
 
 
 def _what(error: Exception) -> str:

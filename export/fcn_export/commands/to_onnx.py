@@ -16,6 +16,7 @@ from fcnrt.contract.profiles import DIMENSIONS, MAX_SIDE
 from fcnrt.contract.spec import ModelSpec
 from fcnrt.contract.types import label_dtype
 
+from ..checkpoint_options import checkpoint_options
 from ..command_line import add_checkpoint_flags, add_version, run_command, tool
 from ..errors import ExportError
 from ..quantization.exporting import add_flags as add_quantisation_flags
@@ -25,6 +26,7 @@ from ..quantization.exporting import report as report_quantisation
 if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is instant
     from onnx import ModelProto
 
+    from ..checkpoints.opening import Opened
     from ..checkpoints.reading import Checkpoint
     from ..families import Fcn, InputContract
     from ..graph.deploy import DeployedFcn
@@ -50,18 +52,16 @@ def export(options: argparse.Namespace) -> Path:
         ExportError: anything about the checkpoint or the options that prevents it.
         OSError: the output cannot be written.
     """
-    from ..checkpoints.recognition import build, choose_contract, recognise
+    from ..checkpoints.opening import open_checkpoint
     from ..graph.onnx_file import write_model
     from ..graph.verify import reference_cases
 
     frames = calibration_frames(options)
-    checkpoint = _load(options)
-    output = _checked_output(options.output or _default_output(options), checkpoint)
-    family, variant = recognise(checkpoint, options.family, options.variant)
-    contract = choose_contract(family, options.input_scale)
-    net = build(checkpoint, family, variant)
+    output = _checked_output(options.output or _default_output(options), options.checkpoint)
+    opened = open_checkpoint(options.checkpoint, checkpoint_options(options))
+    net, contract = opened.net, opened.contract
     fixed = _fixed_dimensions(options, net)
-    facts = _facts(options, checkpoint, net, contract)
+    facts = _facts(options, opened.checkpoint, net, contract)
 
     cases = reference_cases(net, contract, options.color, fixed)
     network = _deployed(options, net, contract, cases)
@@ -73,23 +73,15 @@ def export(options: argparse.Namespace) -> Path:
         if frames is not None:
             quantisation = quantise(model, net, frames, options, fixed)
             write_model(quantisation.model, temporary)
-    _report(output, net, spec, agreement, fixed)
+    _report(output, opened, spec, agreement, fixed)
     if frames is not None and quantisation is not None:
         report_quantisation(quantisation, frames)
     print(f"next: fcnrt segment {output} street.jpg -o out/")
     return output
 
 
-def _load(options: argparse.Namespace) -> Checkpoint:
-    from ..checkpoints.reading import TORCHVISION_NAMES, fetch_torchvision, load_checkpoint
-
-    if options.checkpoint in TORCHVISION_NAMES and not Path(options.checkpoint).exists():
-        return fetch_torchvision(options.checkpoint)
-    return load_checkpoint(Path(options.checkpoint), options.trust_pickle)
-
-
-def _checked_output(output: Path, checkpoint: Checkpoint) -> Path:
-    if output.resolve() == checkpoint.path.resolve():
+def _checked_output(output: Path, checkpoint: str) -> Path:
+    if output.resolve() == Path(checkpoint).resolve():
         raise ExportError(f"-o {output}: this is the checkpoint, which would be lost; choose another name")
     if output.suffix != ".onnx" or output.is_dir():
         raise ExportError(f"-o {output}: expected a file name that ends in .onnx")
@@ -128,7 +120,7 @@ def _facts(options: argparse.Namespace, checkpoint: Checkpoint, net: Fcn, contra
     """What the file says of itself but for the tail; mean and std are in the channel order that frames have."""
     from ..class_names import class_names, palette
 
-    names = net.default_classes.get(net.classes) if options.classes is None else options.classes
+    names = _default_classes(net) if options.classes is None else options.classes
     contract = contract.in_order(options.color)
     return {
         "family": net.family,
@@ -144,6 +136,10 @@ def _facts(options: argparse.Namespace, checkpoint: Checkpoint, net: Fcn, contra
         "checkpoint_sha256": checkpoint.sha256,
         "tool": TOOL,
     }
+
+
+def _default_classes(net: Fcn) -> str | None:
+    return "binary" if net.one_class else net.default_classes.get(net.classes)
 
 
 def _fixed_dimensions(options: argparse.Namespace, net: Fcn) -> dict[str, int]:
@@ -163,9 +159,10 @@ def _default_output(options: argparse.Namespace) -> Path:
     return path.with_name(path.name + suffix + ".onnx")
 
 
-def _report(output: Path, net: Fcn, spec: ModelSpec, agreement: Agreement, fixed: dict[str, int]) -> None:
+def _report(output: Path, opened: Opened, spec: ModelSpec, agreement: Agreement, fixed: dict[str, int]) -> None:
     from ..graph.verify import USUAL
 
+    net = opened.net
     batch, height, width = (fixed.get(name, name) for name in DIMENSIONS)
     classes = spec.classes
     label_type = label_dtype(len(classes)).__name__
@@ -173,6 +170,8 @@ def _report(output: Path, net: Fcn, spec: ModelSpec, agreement: Agreement, fixed
     sizes = ", ".join(f"{height}x{width}" for height, width in agreement.sizes)
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
     print(f"  network    {net.family} {net.variant} ({net.source})")
+    for line in opened.assumptions:
+        print(f"  {line}")
     print(f"  classes    {len(classes)}: {some}")
     print(f"  frames     uint8 ({batch}, {height}, {width}, 3) {spec.color}, from {net.min_size}x{net.min_size} up")
     print(f"  labels     {label_type} ({batch}, {height}, {width})")
@@ -194,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--color", choices=("rgb", "bgr"), default="rgb", help="channel order that frames will have")
     parser.add_argument(
-        "--classes", metavar="NAMES", help="voc, cityscapes, camvid, ade20k, or a file of one name a line"
+        "--classes", metavar="NAMES", help="voc, cityscapes, camvid, ade20k, binary, or a file of one name a line"
     )
     parser.add_argument(
         "--palette", metavar="NAME", help="voc, cityscapes, camvid, generated, or a file of 'R G B' lines (0 to 255)"

@@ -71,7 +71,8 @@ class Fcn(nn.Module, ABC):
     family: ClassVar[str]
     source: ClassVar[str]
     variants: ClassVar[tuple[str, ...]]
-    contracts: ClassVar[tuple[InputContract, ...]]  # several, of different scale, where the weights cannot tell
+    usual_variant: ClassVar[str | None] = None  # the published one, where keys do not tell and others are rare
+    contracts: ClassVar[tuple[InputContract, ...]]  # several where the weights cannot tell
     default_classes: ClassVar[Mapping[int, str]] = {21: "voc"}  # class count -> name of a list in class_names.py
     min_size: ClassVar[int] = 1  # smallest legal height and width
     multiple: ClassVar[int] = 1  # heights and widths are padded to this multiple
@@ -80,6 +81,7 @@ class Fcn(nn.Module, ABC):
     variant: str
     classes: int
     tail: Tail
+    one_class: bool = False  # trained with one class and a sigmoid; here it has two, the first of which scores 0
 
     @classmethod
     @abstractmethod
@@ -95,6 +97,16 @@ class Fcn(nn.Module, ABC):
     def variants_of(cls, state: State) -> tuple[str, ...]:
         """The variants that the keys admit; one where they decide."""
         return cls.variants
+
+    @classmethod
+    def published_contracts(cls, classes: int | None) -> tuple[InputContract, ...]:
+        """The contracts that a checkpoint of so many classes may have been trained by."""
+        return cls.contracts
+
+    @classmethod
+    def variant_of_stride(cls, state: State, output_stride: int) -> str | None:
+        """The variant of an output stride; None where the family has no such choice, or none of that stride."""
+        return None
 
     @classmethod
     @abstractmethod
@@ -114,6 +126,11 @@ class Fcn(nn.Module, ABC):
         """Normalised pictures (N, 3, H, W) to full-size logits (N, C, H, W), as upstream computes them."""
         height, width = x.shape[-2:]
         return self.upsample(self.scores(pad_to_multiple(x, self.multiple)), height, width)
+
+    @property
+    def assumed(self) -> str:
+        """What the keys do not tell of the structure and was taken as published, with the flag to say otherwise."""
+        return ""
 
     @property
     def last_deconv(self) -> ScoreDeconv | None:

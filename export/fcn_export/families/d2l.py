@@ -30,7 +30,7 @@ class D2lFcn(Fcn):
     ):
         super().__init__()
         self.variant, self.classes = variant, classes
-        for index, layer in enumerate(resnet_layers(plan, dilated=False).values()):
+        for index, layer in enumerate(resnet_layers(plan, output_stride=32).values()):
             self.add_module(str(index), layer)
         middle = middle or classes  # some copies put more channels than classes before the transposed convolution
         self.final_conv = ScoreConv(plan.stages[-1].out, middle)

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 
 from fcnrt.contract.tail import Tail
 
-from .base import Fcn, InputContract, ScoreConv, State
+from .base import IMAGENET_MEAN, IMAGENET_STD, Fcn, InputContract, ScoreConv, State
 from .vgg import VGG16, Plan, last_width, pooled, read_plan, vgg_features
+
+OWN_CLASSES = (20, 32)  # of upstream's Cityscapes and CamVid loaders
 
 
 class VggNet(nn.Module):
@@ -27,7 +29,11 @@ class PochihFcn(Fcn):
     family = "pochih"
     source = "pochih/FCN-pytorch"
     variants = ("fcn32s", "fcn16s", "fcn8s", "fcns")
-    contracts = (InputContract("bgr", 1 / 255, (103.939 / 255, 116.779 / 255, 123.68 / 255)),)
+    # upstream's own; and that of its best-known fork for two classes, which feeds BGR to statistics of RGB
+    contracts = (
+        InputContract("bgr", 1 / 255, (103.939 / 255, 116.779 / 255, 123.68 / 255)),
+        InputContract("bgr", 1 / 255, IMAGENET_MEAN, IMAGENET_STD),
+    )
     default_classes = {20: "cityscapes-unlabelled-first"}
     multiple = 32
     tail = Tail("none")
@@ -49,6 +55,10 @@ class PochihFcn(Fcn):
     @classmethod
     def matches(cls, state: State) -> bool:
         return {"pretrained_net.features.0.weight", "deconv5.weight", "classifier.weight"} <= state.keys()
+
+    @classmethod
+    def published_contracts(cls, classes: int | None) -> tuple[InputContract, ...]:
+        return cls.contracts[:1] if classes in OWN_CLASSES else cls.contracts
 
     @classmethod
     def canonical(cls, state: State) -> State:

@@ -61,8 +61,16 @@ def stem_conv(widths: tuple[int, ...]) -> nn.Module:
     )  # fmt: skip
 
 
-def resnet_layers(plan: ResNetPlan, dilated: bool) -> dict[str, nn.Module]:
-    """The children of a ResNet up to `layer4` by name; `dilated` trades the last two strides for dilation 2 and 4."""
+# Stride and dilation of each stage, by the output stride of the whole: strides of the last stages become dilation.
+STEPS = {
+    8: ((1, 1), (2, 1), (1, 2), (1, 4)),
+    16: ((1, 1), (2, 1), (2, 1), (1, 2)),
+    32: ((1, 1), (2, 1), (2, 1), (2, 1)),
+}
+
+
+def resnet_layers(plan: ResNetPlan, output_stride: int) -> dict[str, nn.Module]:
+    """The children of a ResNet up to `layer4` by name."""
     channels = plan.stem[-1]
     layers: dict[str, nn.Module] = {
         "conv1": stem_conv(plan.stem),
@@ -70,8 +78,7 @@ def resnet_layers(plan: ResNetPlan, dilated: bool) -> dict[str, nn.Module]:
         "relu": nn.ReLU(),
         "maxpool": nn.MaxPool2d(3, 2, 1),
     }
-    steps = [(1, 1), (2, 1), (1, 2), (1, 4)] if dilated else [(1, 1), (2, 1), (2, 1), (2, 1)]
-    for name, stage, (stride, dilation) in zip(LAYERS, plan.stages, steps, strict=True):
+    for name, stage, (stride, dilation) in zip(LAYERS, plan.stages, STEPS[output_stride], strict=True):
         layers[name] = _residual_stage(stage, plan.bottleneck, channels, stride, dilation)
         channels = stage.out
     return layers

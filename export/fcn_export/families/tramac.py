@@ -124,7 +124,7 @@ class TramacResNetFcn(Fcn):
         super().__init__()
         self.variant, self.classes = variant, classes
         self.pretrained = nn.Sequential()
-        for name, layer in resnet_layers(plan, dilated=True).items():
+        for name, layer in resnet_layers(plan, output_stride=8).items():
             self.pretrained.add_module(name, layer)
         self.head = Head(plan.stages[-1].out, hidden, classes)
 

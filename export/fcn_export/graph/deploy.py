@@ -12,6 +12,7 @@ from fcnrt.contract.tail import Tail
 from ..families import Fcn, InputContract, ScoreConv, ScoreDeconv
 from ..families.base import bilinear_kernel, diagonal, pad_to_multiple
 
+MODERATE = 64.0  # normalised inputs up to here are left as they are in halves
 HALF_GAIN = 2.0**-8  # brings 0-255 inputs into the range of halves; a power of two changes exponents only
 
 
@@ -67,10 +68,15 @@ def deploy(net: Fcn, contract: InputContract, color: str, half: bool) -> Deploye
     group_diagonal_deconvs(net)
     if color != contract.color:
         reverse_input_channels(net)
-    gain = HALF_GAIN if half and net.homogeneous and contract.scale == 1 else 1.0
+    gain = HALF_GAIN if half and net.homogeneous and _reach(contract) > MODERATE else 1.0
     if half:
         halve_body(net, gain)
     return DeployedFcn(net, last_step, tail, contract.in_order(color), gain).eval()
+
+
+def _reach(contract: InputContract) -> float:
+    """How far apart normalised inputs can lie."""
+    return 255 * contract.scale / min(contract.std)
 
 
 def exact_tail(net: Fcn) -> tuple[nn.Module | None, Tail]:

@@ -123,7 +123,7 @@ def compare(path: Path, cases: list[Case], precision: Precision) -> Agreement:
 
 def _check_ties(case: Case, labels: Tensor, differs: Tensor, precision: Precision) -> None:
     """Refuse labels that the reference finds worse than its own by more than a tie."""
-    if case.logits.shape[1] == 1 or not differs.any():
+    if not differs.any():
         return
     best, second = case.logits.topk(2, dim=1).values.unbind(1)
     chosen = case.logits.gather(1, labels[:, None]).squeeze(1)

@@ -12,18 +12,19 @@ import torch
 
 from fcn_bench.speed import contenders
 from fcn_bench.speed.contenders import CONTENDERS, CannotRun, Setup, open_contender, reference, selected
+from fcn_export.checkpoint_options import CheckpointOptions
 from fcn_export.graph.verify import textured_frames
 from fcnrt import Segmenter
-from tiny_networks import CLASSES
+from tiny_networks import CLASSES, stated_input
 
 Export = Callable[..., Path]
 FRAMES = textured_frames(2, 65, 97, seed=9).numpy()
 FAMILIES = {  # of both colour orders, and every kind of tail
     "torchvision fcn": {},
-    "caffe fcn8s": {"variant": "fcn8s"},
+    "caffe fcn8s": {"reading": CheckpointOptions(variant="fcn8s")},
     "tramac fcn16s": {},
-    "pochih fcns": {"variant": "fcns"},
-    "d2l fcn32s": {"input_scale": 1 / 255},
+    "pochih fcns": {"reading": CheckpointOptions(variant="fcns", input=stated_input("pochih"))},
+    "d2l fcn32s": {"reading": CheckpointOptions(input=stated_input("d2l"))},
 }
 FAITHFUL = ("ours", "ort-graph", "ort-textbook", "torch-eager", "torch-channels-last", "openvino-fp32")
 
@@ -105,7 +106,7 @@ def test_without_a_checkpoint_the_file_itself_is_the_reference(setup: Callable[.
         ("ort-textbook", {"checkpoint": None}, "needs --checkpoint"),
         ("torch-eager", {"checkpoint": None}, "needs --checkpoint"),
         ("torch-eager", {"checkpoint": Path("no.pth")}, "no such file"),
-        ("torch-eager", {"variant": "fcn8s"}, "--variant fcn8s"),
+        ("torch-eager", {"reading": CheckpointOptions(variant="fcn8s")}, "--variant fcn8s"),
         ("torch-eager", {"device": "cuda"}, "no CUDA"),
         ("ours", {"device": "cuda"}, "cuda"),
         ("openvino-fp32", {"device": "cuda"}, "no CUDA"),

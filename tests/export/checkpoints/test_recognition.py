@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fcn_export.checkpoints.reading import Checkpoint
-from fcn_export.checkpoints.recognition import build, choose_contract, recognise
+from fcn_export.checkpoints.recognition import build, recognise
 from fcn_export.errors import ExportError
 from fcn_export.families import FAMILIES, Fcn
 from fcn_export.families.pochih import PochihFcn
@@ -239,19 +239,3 @@ def test_d2l_positional_keys() -> None:
     net = build(checkpoint(state), *recognise(checkpoint(state)))
     x = torch.randn(1, 3, 45, 33)
     assert torch.equal(net(x), tiny("d2l fcn32s")(x))
-
-
-@pytest.mark.parametrize("family", ["d2l", "zijundeng"])
-def test_open_input_scale_is_refused_with_the_flag_to_add(family: str) -> None:
-    with pytest.raises(ExportError, match="add --input-scale 1/255 or --input-scale 1 "):
-        choose_contract(BY_NAME[family], None)
-    with pytest.raises(ExportError, match="add --input-scale 1/255 or --input-scale 1 "):
-        choose_contract(BY_NAME[family], 0.5)
-
-
-def test_input_scale_picks_the_contract() -> None:
-    assert choose_contract(BY_NAME["d2l"], 1 / 255).scale == 1 / 255
-    assert choose_contract(BY_NAME["d2l"], 1.0).scale == 1.0
-    assert choose_contract(BY_NAME["zijundeng"], 1.0).color == "bgr"
-    with pytest.raises(ExportError, match="caffe checkpoints are trained at 1; drop the option"):
-        choose_contract(BY_NAME["caffe"], 1 / 255)

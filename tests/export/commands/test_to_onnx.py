@@ -74,7 +74,7 @@ def test_default_output_lies_beside_the_checkpoint(name: str, made: str) -> None
         (["--classes", "nowhere.txt"], "nowhere.txt: neither a readable text file nor one of voc"),
         (["--palette", "nowhere.txt"], "nowhere.txt: neither a readable text file"),
         (["--palette", "nothing.txt"], "nothing.txt: neither a readable text file"),
-        (["--input-scale", "1"], "--input-scale: torchvision checkpoints are trained at 1/255"),
+        (["--input-scale", "1"], "--input-scale 1: torchvision is published as trained on RGB / 255"),
         (["-o", "/proc/nowhere/x.onnx"], "/proc/nowhere"),
         (["-o", "/proc"], "-o /proc: expected a file name that ends in .onnx"),
         (["-o", "model.engine"], "-o model.engine: expected a file name that ends in .onnx"),

@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fcn_export.checkpoint_options import CheckpointOptions
 from fcnrt.contract.types import Array
 
+NOTHING_STATED = CheckpointOptions()
 Frames = npt.NDArray[np.uint8]  # (N, H, W, 3)
 
 
@@ -31,8 +33,7 @@ class Setup:
         device: where to compute.
         checkpoint: the file that the model was exported from; for those that start from the network in torch.
         engine: a TensorRT engine built from the model.
-        family, variant, input_scale: as for export/to_onnx.py, where the checkpoint's keys cannot tell.
-        trust_pickle: read whole-module pickles.
+        reading: as for export/to_onnx.py, what the checkpoint's keys cannot tell.
     """
 
     model: Path
@@ -42,10 +43,7 @@ class Setup:
     device: Literal["cpu", "cuda"] = "cpu"
     checkpoint: Path | None = None
     engine: Path | None = None
-    family: str | None = None
-    variant: str | None = None
-    input_scale: float | None = None
-    trust_pickle: bool = False
+    reading: CheckpointOptions = NOTHING_STATED
 
 
 @dataclass(frozen=True)

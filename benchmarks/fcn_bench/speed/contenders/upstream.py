@@ -6,6 +6,7 @@ import copy
 from functools import lru_cache
 from pathlib import Path
 
+from fcn_export.checkpoint_options import CheckpointOptions
 from fcn_export.errors import ExportError
 from fcn_export.families import Fcn, InputContract
 
@@ -17,19 +18,15 @@ def network(setup: Setup) -> tuple[Fcn, InputContract]:
     if setup.checkpoint is None:
         raise CannotRun("needs --checkpoint, the file that the model was exported from")
     try:
-        net, contract = _loaded(setup.checkpoint, setup.family, setup.variant, setup.input_scale, setup.trust_pickle)
+        net, contract = _loaded(setup.checkpoint, setup.reading)
     except ExportError as error:
         raise CannotRun(str(error)) from error
     return copy.deepcopy(net), contract
 
 
 @lru_cache(1)
-def _loaded(
-    path: Path, family: str | None, variant: str | None, input_scale: float | None, trust_pickle: bool
-) -> tuple[Fcn, InputContract]:
-    from fcn_export.checkpoints.reading import load_checkpoint
-    from fcn_export.checkpoints.recognition import build, choose_contract, recognise
+def _loaded(path: Path, reading: CheckpointOptions) -> tuple[Fcn, InputContract]:
+    from fcn_export.checkpoints.opening import open_checkpoint
 
-    checkpoint = load_checkpoint(path, trust_pickle)
-    found, its_variant = recognise(checkpoint, family, variant)
-    return build(checkpoint, found, its_variant), choose_contract(found, input_scale)
+    opened = open_checkpoint(str(path), reading)
+    return opened.net, opened.contract
