@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ..checkpoint_options import CheckpointOptions, InputFacts
 from ..families import Fcn, InputContract
+from .building import build, some, strangers
 from .contracts import choose_contract, described
 from .reading import TORCHVISION_NAMES, Checkpoint, fetch_torchvision, load_checkpoint
-from .recognition import build, recognise
+from .recognition import recognise
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,17 @@ def open_checkpoint(name: str, options: CheckpointOptions) -> Opened:
     family, variant = recognise(checkpoint, options.family, options.variant, options.output_stride)
     net = build(checkpoint, family, variant)
     contract = choose_contract(family, options.input, net.classes)
-    return Opened(checkpoint, net, contract, tuple(_assumptions(net, contract, options)))
+    lines = (*_whereabouts(checkpoint, net), *_assumptions(net, contract, options))
+    return Opened(checkpoint, net, contract, lines)
+
+
+def _whereabouts(checkpoint: Checkpoint, net: Fcn) -> Iterator[str]:
+    if checkpoint.others:
+        others = " or ".join(f"--weights {name}" for name in checkpoint.others)
+        yield f"weights    {checkpoint.weights or 'the outermost'}; the file also holds others: {others}"
+    left_out = [*checkpoint.left_out, *strangers(checkpoint, net)]
+    if left_out:
+        yield f"left out   {some(left_out)}, which belong to no network"
 
 
 def _assumptions(net: Fcn, contract: InputContract, options: CheckpointOptions) -> Iterator[str]:
@@ -55,4 +66,4 @@ def _assumptions(net: Fcn, contract: InputContract, options: CheckpointOptions) 
 def _load(name: str, options: CheckpointOptions) -> Checkpoint:
     if name in TORCHVISION_NAMES and not Path(name).exists():
         return fetch_torchvision(name)
-    return load_checkpoint(Path(name), options.trust_pickle)
+    return load_checkpoint(Path(name), options.trust_pickle, options.weights)

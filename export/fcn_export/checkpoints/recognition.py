@@ -1,29 +1,17 @@
-"""Name the family and variant of a state dict, or say precisely why not, and build its network."""
+"""Name the family and variant of a state dict, or say precisely why not."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import torch
-from torch import Tensor
-
-from fcnrt.errors import first_line
 
 from ..errors import ExportError
-from ..families import FAMILIES, Fcn, State
-from .one_class import with_background
+from ..families import FAMILIES, Fcn
+from .building import COUNTERS, some
+from .lookalikes import LOOKALIKES, kind_of
 from .reading import Checkpoint
-
-# Networks that look like ours and are not; the keys that tell them, and why they are refused.
-LOOKALIKES = {
-    ("conv_block1.0.weight", "classifier.6.weight"): (
-        "an FCN of meetps/pytorch-semseg: its revisions upsample in three ways and normalise in four, "
-        "and the checkpoint tells neither; re-save the weights in torchfcn's layout"
-    ),
-    ("backbone.conv1.weight", "classifier.0.convs.0.0.weight"): "a DeepLabV3, not an FCN",
-    ("jpu.conv5.0.weight", "head.block.0.weight"): "a Tramac FCN with joint pyramid upsampling, not a plain FCN",
-}
 
 
 def recognise(
@@ -51,35 +39,6 @@ def recognise(
     if variant not in admitted:
         raise ExportError(f"--variant {variant}: the keys of {checkpoint.path} say {found.family} {_either(admitted)}")
     return found, variant
-
-
-def build(checkpoint: Checkpoint, family: type[Fcn], variant: str) -> Fcn:
-    """The family's network with the checkpoint's weights, in eval mode.
-
-    Raises:
-        ExportError: keys are missing or left over, or shapes contradict each other.
-    """
-    try:
-        state = family.canonical(checkpoint.state)
-        net, state = _structure(family, state, variant)
-    except (KeyError, StopIteration, IndexError, ValueError, ZeroDivisionError) as error:
-        raise ExportError(f"{checkpoint.path}: looks like {family.family} {variant}, but {_what(error)}") from error
-    _check_keys(checkpoint, net, state)
-    _check_fit(checkpoint, net)
-    net.load_state_dict(_with_counters(net, state), assign=True)
-    return net.eval().requires_grad_(False)
-
-
-def _structure(family: type[Fcn], state: State, variant: str) -> tuple[Fcn, State]:
-    """The network without its weights, and the weights that fit it: a network of one class becomes one of two."""
-    with torch.device("meta"):
-        net = family.from_state(state, variant)
-        if net.classes > 1:
-            return net, state
-        wider = with_background(net, state)
-        net = family.from_state(wider, variant)
-        net.one_class = True
-        return net, wider
 
 
 def _family(checkpoint: Checkpoint, name: str | None) -> type[Fcn]:
@@ -131,55 +90,36 @@ def _names(hint: str, variant: str) -> bool:
     return False
 
 
-def _check_keys(checkpoint: Checkpoint, net: Fcn, state: State) -> None:
-    expected = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
-    problems = [f"lacks {_some(expected.keys() - state.keys())}"] if expected.keys() - state.keys() else []
-    if state.keys() - expected.keys():
-        problems.append(f"has {_some(state.keys() - expected.keys())}, which that network does not use")
-    wrong = [key for key in expected.keys() & state.keys() if expected[key].shape != state[key].shape]
-    if wrong:
-        key = min(wrong)
-        problems.append(f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}")
-    if problems:
-        raise ExportError(f"{checkpoint.path}: looks like {net.family} {net.variant}, but {' and '.join(problems)}")
-
-
-def _check_fit(checkpoint: Checkpoint, net: Fcn) -> None:
-    """Run shapes alone through the network: layers that do not fit each other show here."""
-    try:
-        net(torch.zeros(1, 3, 64, 64, device="meta"))
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise ExportError(
-            f"{checkpoint.path}: looks like {net.family} {net.variant}, but its layers do not fit each other "
-            f"({first_line(error)})"
-        ) from error
-
-
-def _with_counters(net: Fcn, state: State) -> dict[str, Tensor]:
-    counters = [key for key in net.state_dict() if key.endswith("num_batches_tracked")]
-    return {**state, **{key: torch.zeros((), dtype=torch.long) for key in counters}}
-
-
 def _unknown(checkpoint: Checkpoint, families: Iterable[type[Fcn]]) -> str:
-    keys = checkpoint.state.keys()
+    """Why no family matches: what the nearest lacks, where one is near, else what the file looks like."""
     with torch.device("meta"):
-        known = {(f.family, v): set(f(v).state_dict()) for f in families for v in f.variants}
-    (family, variant), nearest = max(known.items(), key=lambda item: len(item[1] & keys) / len(item[1] | keys))
-    nearest = {key for key in nearest if not key.endswith("num_batches_tracked")}
+        known = {(f.family, v): _by_place(f(v).state_dict()) for f in families for v in f.variants}
+    found = _by_place(checkpoint.state)
+    family, variant = max(known, key=lambda name: _likeness(known[name].keys(), found.keys()))
+    nearest = known[family, variant]
+    if 2 * len(nearest.keys() & found.keys()) < len(nearest):
+        supported = ", ".join(dict.fromkeys(family.family for family in families))
+        return (
+            f"{checkpoint.path}: not a known FCN; {kind_of(checkpoint.state)}; supported are {supported}, "
+            "see docs/checkpoints.md"
+        )
+    missing = [nearest[place] for place in nearest.keys() - found.keys()]
+    strange = [found[place] for place in found.keys() - nearest.keys()]
     return (
         f"{checkpoint.path}: not a known FCN; nearest is {family} {variant}, "
-        f"which also needs {_some(nearest - keys)} and has no {_some(keys - nearest)}"
+        f"which also needs {some(missing)} and has no {some(strange)}"
     )
 
 
-def _some(keys: Iterable[str]) -> str:
-    keys = sorted(keys)
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "") or "nothing"
+def _by_place(keys: Iterable[str]) -> dict[str, str]:
+    """Keys by what is left of them without the numbers of residual blocks, so that depth does not count."""
+    kept = [key for key in sorted(keys, reverse=True) if not key.endswith(COUNTERS)]
+    return {re.sub(r"(layer\d|^[4-7])\.\d+\.", r"\1.#.", key): key for key in kept}
+
+
+def _likeness(first: Set[str], second: Set[str]) -> float:
+    return len(first & second) / len(first | second)
 
 
 def _either(names: tuple[str, ...]) -> str:
     return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
-
-
-def _what(error: Exception) -> str:
-    return f"lacks {error}" if isinstance(error, KeyError) else str(error) or "its shapes contradict each other"

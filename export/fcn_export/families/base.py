@@ -72,6 +72,7 @@ class Fcn(nn.Module, ABC):
     source: ClassVar[str]
     variants: ClassVar[tuple[str, ...]]
     usual_variant: ClassVar[str | None] = None  # the published one, where keys do not tell and others are rare
+    anchors: ClassVar[tuple[tuple[str, ...], ...]]  # the keys that tell the family; sets of them where it has several
     contracts: ClassVar[tuple[InputContract, ...]]  # several where the weights cannot tell
     default_classes: ClassVar[Mapping[int, str]] = {21: "voc"}  # class count -> name of a list in class_names.py
     min_size: ClassVar[int] = 1  # smallest legal height and width
@@ -84,9 +85,9 @@ class Fcn(nn.Module, ABC):
     one_class: bool = False  # trained with one class and a sigmoid; here it has two, the first of which scores 0
 
     @classmethod
-    @abstractmethod
     def matches(cls, state: State) -> bool:
         """Whether the keys and shapes of a state dict are this family's."""
+        return any(state.keys() >= set(keys) for keys in cls.anchors)
 
     @classmethod
     def canonical(cls, state: State) -> State:

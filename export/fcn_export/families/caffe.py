@@ -29,6 +29,7 @@ class CaffeFcn(Fcn):
     family = "caffe"
     source = "wkentaro/pytorch-fcn"
     variants = tuple(TAILS)
+    anchors = (("fc6.weight", "conv1_1.weight", "score_fr.weight"),)
     contracts = (InputContract("bgr", 1.0, (104.00698793, 116.66876762, 122.67891434)),)
     homogeneous = True
     # the factors that pool4 and pool3 are scaled by before they are scored
@@ -62,7 +63,7 @@ class CaffeFcn(Fcn):
 
     @classmethod
     def matches(cls, state: State) -> bool:
-        return {"conv1_1.weight", "fc6.weight", "score_fr.weight"} <= state.keys() and bool(cls.variants_of(state))
+        return super().matches(state) and bool(cls.variants_of(state))
 
     @classmethod
     def variants_of(cls, state: State) -> tuple[str, ...]:

@@ -22,6 +22,10 @@ class D2lFcn(Fcn):
     family = "d2l"
     source = "d2l-ai/d2l-en"
     variants = ("fcn32s",)
+    anchors = (
+        ("transpose_conv.weight", "0.weight", "4.0.conv1.weight"),
+        ("9.weight", "8.weight", "0.weight", "4.0.conv1.weight"),
+    )
     contracts = (IMAGENET, InputContract("rgb", 1.0, IMAGENET_MEAN, IMAGENET_STD))
     tail = Tail("deconv", 32, 16)
 
@@ -38,7 +42,7 @@ class D2lFcn(Fcn):
 
     @classmethod
     def matches(cls, state: State) -> bool:
-        if "0.weight" not in state or "4.0.conv1.weight" not in state:
+        if not super().matches(state):
             return False
         deconv = cls.canonical(state).get("transpose_conv.weight")
         return deconv is not None and deconv.shape[-2:] == (64, 64)

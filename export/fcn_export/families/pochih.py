@@ -29,6 +29,7 @@ class PochihFcn(Fcn):
     family = "pochih"
     source = "pochih/FCN-pytorch"
     variants = ("fcn32s", "fcn16s", "fcn8s", "fcns")
+    anchors = (("deconv5.weight", "pretrained_net.features.0.weight", "classifier.weight"),)
     # upstream's own; and that of its best-known fork for two classes, which feeds BGR to statistics of RGB
     contracts = (
         InputContract("bgr", 1 / 255, (103.939 / 255, 116.779 / 255, 123.68 / 255)),
@@ -51,10 +52,6 @@ class PochihFcn(Fcn):
             self.add_module(f"bn{index}", nn.BatchNorm2d(width))
             channels = width
         self.classifier = ScoreConv(channels, classes)
-
-    @classmethod
-    def matches(cls, state: State) -> bool:
-        return {"pretrained_net.features.0.weight", "deconv5.weight", "classifier.weight"} <= state.keys()
 
     @classmethod
     def published_contracts(cls, classes: int | None) -> tuple[InputContract, ...]:

@@ -23,6 +23,7 @@ class TorchvisionFcn(Fcn):
     source = "pytorch/vision"
     variants = ("fcn", "fcn-stride16", "fcn-stride32")
     usual_variant = "fcn"
+    anchors = (("classifier.4.weight", "classifier.0.weight", "backbone.conv1.weight"),)
     contracts = (IMAGENET,)
     tail = Tail("half_pixel")
 
@@ -35,10 +36,6 @@ class TorchvisionFcn(Fcn):
         for name, layer in resnet_layers(plan, self.output_stride).items():
             self.backbone.add_module(name, layer)
         self.classifier = conv_head(plan.stages[-1].out, hidden, classes)
-
-    @classmethod
-    def matches(cls, state: State) -> bool:
-        return {"backbone.conv1.weight", "classifier.0.weight", "classifier.4.weight"} <= state.keys()
 
     @classmethod
     def canonical(cls, state: State) -> State:

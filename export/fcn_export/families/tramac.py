@@ -48,6 +48,7 @@ class TramacVggFcn(Fcn):
     family = "tramac"
     source = "Tramac/awesome-semantic-segmentation-pytorch"
     variants = ("fcn32s", "fcn16s", "fcn8s")
+    anchors = (("head.block.0.weight", "pretrained.0.weight"), ("head.block.0.weight", "features.0.weight"))
     contracts = (IMAGENET,)
     default_classes = CLASSES
     min_size = 32
@@ -62,11 +63,6 @@ class TramacVggFcn(Fcn):
             self.score_pool4 = ScoreConv(last_width(plan, 4), classes)
         if variant == "fcn8s":
             self.score_pool3 = ScoreConv(last_width(plan, 3), classes)
-
-    @classmethod
-    def matches(cls, state: State) -> bool:
-        vgg = "pretrained.0.weight" in state or "features.0.weight" in state
-        return vgg and "head.block.0.weight" in state
 
     @classmethod
     def variants_of(cls, state: State) -> tuple[str, ...]:
@@ -116,6 +112,7 @@ class TramacResNetFcn(Fcn):
     family = "tramac-resnet"
     source = "Tramac/awesome-semantic-segmentation-pytorch"
     variants = ("fcn",)
+    anchors = (("head.block.0.weight", "pretrained.conv1.0.weight"),)
     contracts = (IMAGENET,)
     default_classes = CLASSES
     tail = Tail("align_corners")
@@ -127,10 +124,6 @@ class TramacResNetFcn(Fcn):
         for name, layer in resnet_layers(plan, output_stride=8).items():
             self.pretrained.add_module(name, layer)
         self.head = Head(plan.stages[-1].out, hidden, classes)
-
-    @classmethod
-    def matches(cls, state: State) -> bool:
-        return {"pretrained.conv1.0.weight", "head.block.0.weight"} <= state.keys()
 
     @classmethod
     def canonical(cls, state: State) -> State:

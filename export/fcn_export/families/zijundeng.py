@@ -28,13 +28,9 @@ class ZijundengFcn(CaffeFcn):
     family = "zijundeng"
     source = "zijundeng/pytorch-semantic-segmentation"
     variants = ("fcn32s", "fcn16s", "fcn8s")
+    anchors = (("features5.0.weight", "score_fr.0.weight", "score_fr.6.weight"),)
     contracts = (IMAGENET, InputContract("bgr", 1.0, (103.939, 116.779, 123.68)))
     skip_scales: ClassVar = {"fcn16s": (0.01, 1.0), "fcn8s": (0.01, 0.0001)}
-
-    @classmethod
-    def matches(cls, state: State) -> bool:
-        scores = {"features5.0.weight", "score_fr.0.weight", "score_fr.6.weight"}
-        return scores <= state.keys() and bool(cls.variants_of(state))
 
     @classmethod
     def canonical(cls, state: State) -> State:

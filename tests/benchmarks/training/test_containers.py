@@ -9,8 +9,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from fcn_bench.training import containers, learning
 from fcn_bench.training.architectures import ARCHITECTURES
 from fcn_bench.training.learning import Learner, TrainingNetwork
+from fcn_export.checkpoints.building import build
 from fcn_export.checkpoints.reading import load_checkpoint
-from fcn_export.checkpoints.recognition import build, recognise
+from fcn_export.checkpoints.recognition import recognise
 from fcn_export.checkpoints.remembered import Remembered, remembered
 from fcn_export.families import FAMILIES
 from fcn_export.families.base import IMAGENET

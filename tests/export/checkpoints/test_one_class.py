@@ -88,7 +88,10 @@ def test_labels_scores_and_confidence_of_every_family(name: str, tmp_path: Path)
     assert scores.shape[1] == 2 and not scores[0, 0].any()
     probability = softmax(full)[0, 1]
     sigmoid = torch.sigmoid(expected).numpy()
-    inner = (slice(16, -16), slice(16, -16))  # a deconvolution's zero border scales both classes, and with them the margin
+    inner = (
+        slice(16, -16),
+        slice(16, -16),
+    )  # zeros beyond the border scale margins
     np.testing.assert_allclose(probability[inner], sigmoid[inner], atol=1e-4)
     np.testing.assert_allclose(confidence[inner] / 255, np.maximum(sigmoid, 1 - sigmoid)[inner], atol=0.005)
 

@@ -126,7 +126,7 @@ CYCLE["model"] = CYCLE
 
 BAD: dict[str, tuple[Any, str]] = {
     "missing": (lambda path: None, "no such file"),
-    "folder": (lambda path: path.mkdir(), "no such file"),
+    "folder": (lambda path: path.mkdir(), "a folder, not a file; there is no checkpoint in it"),
     "empty": (lambda path: path.touch(), "is empty"),
     "text": (lambda path: path.write_text("hello, world\n"), "not a checkpoint"),
     "zeros": (lambda path: path.write_bytes(bytes(5000)), "not a checkpoint"),
@@ -233,7 +233,7 @@ def test_module_that_contains_itself_is_refused(tmp_path: Path) -> None:
     net = nn.DataParallel(nn.Linear(2, 2))
     net._modules["module"] = net
     torch.save(net, tmp_path / "net.pth")
-    with pytest.raises(ExportError, match=r"damaged pickle|holds no module"):
+    with pytest.raises(ExportError, match="no weights found"):
         load_checkpoint(tmp_path / "net.pth", trust_pickle=True)
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from fcn_export.checkpoints.building import build
 from fcn_export.checkpoints.reading import Checkpoint
-from fcn_export.checkpoints.recognition import build, recognise
+from fcn_export.checkpoints.recognition import recognise
 from fcn_export.errors import ExportError
 from fcn_export.families import FAMILIES, Fcn
 from fcn_export.families.pochih import PochihFcn
@@ -108,8 +109,10 @@ def test_unknown_family_option() -> None:
 
 
 def test_wrong_family_option_names_the_differing_keys() -> None:
-    with pytest.raises(ExportError, match="nearest is tramac"):
-        recognise(checkpoint(state_of("caffe fcn8s")), family="tramac")
+    state = state_of("tramac fcn16s")
+    del state["head.block.0.weight"]
+    with pytest.raises(ExportError, match=r"nearest is tramac fcn16s, which also needs head\.block\.0\.weight and"):
+        recognise(checkpoint(state), family="tramac")
 
 
 def test_unknown_checkpoint_names_the_nearest_family() -> None:

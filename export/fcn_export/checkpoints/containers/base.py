@@ -1,0 +1,53 @@
+"""What the readers have in common."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+from fcnrt.errors import first_line
+
+from ...errors import ExportError
+
+NOT_MINE = object()  # what a reader returns for a file of another kind
+HEAD_BYTES = 4096
+
+
+def head(path: Path) -> bytes:
+    """The first bytes of a file."""
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def record_names(path: Path) -> tuple[str, ...]:
+    """The names in a zip file without their common folder, as torch writes them; none if it is no zip file.
+
+    Raises:
+        ExportError: it is one, but damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return ()
+    stat = path.stat()
+    return _checked_names(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(4)
+def _checked_names(path: Path, modified: int, size: int) -> tuple[str, ...]:
+    """The names in a zip file whose contents pass their checksums: torch reads records without comparing them."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, zlib.error, RuntimeError) as error:
+        raise ExportError(f"truncated or not a checkpoint ({first_line(error)})") from error
+    if damaged:
+        raise ExportError(f"damaged, {damaged} fails its checksum; copy or download it again")
+    return tuple(names)
+
+
+def record(path: Path, ending: str) -> str | None:
+    """The full name of the record in a zip file that ends so after its folder; None if there is none."""
+    names = [name for name in record_names(path) if name == ending or name.partition("/")[2] == ending]
+    return names[0] if names else None
