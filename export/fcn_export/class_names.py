@@ -31,7 +31,6 @@ ADE20K = (
 )
 BINARY = "background, foreground"
 NAMED = {
-    "binary": BINARY.split(", "),
     "voc": VOC.split(", "),
     "cityscapes": CITYSCAPES.split(", "),
     "cityscapes-unlabelled-first": [
@@ -40,6 +39,7 @@ NAMED = {
     ],  # pochih trains 20 classes, 0 being unlabelled
     "camvid": CAMVID.split(", "),
     "ade20k": ADE20K.split(", "),
+    "binary": BINARY.split(", "),
 }
 PALETTES = {
     "binary": "voc",

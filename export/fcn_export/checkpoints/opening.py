@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoint_options import CheckpointOptions, InputFacts
 from ..families import Fcn, InputContract
 from .building import build, some, strangers
-from .contracts import choose_contract, described
+from .contracts import NOTHING, choose_contract, described
 from .reading import TORCHVISION_NAMES, Checkpoint, fetch_torchvision, load_checkpoint
 from .recognition import recognise
+from .remembered import Remembered
+
+Palette = str | Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
 class Opened:
     """A checkpoint, its network with its weights, and the input that network was trained on.
 
-    `assumptions` says in lines of a report what was taken for true that the weights do not tell, and from where.
+    Attributes:
+        classes, palette: what the file says of them; None where it says nothing.
+        assumptions: lines for a report: what was taken for true that the weights do not tell, and from where.
     """
 
     checkpoint: Checkpoint
     net: Fcn
     contract: InputContract
+    classes: tuple[str, ...] | None
+    palette: Palette | None
     assumptions: tuple[str, ...]
 
 
@@ -40,9 +47,22 @@ def open_checkpoint(name: str, options: CheckpointOptions) -> Opened:
     checkpoint = _load(name, options)
     family, variant = recognise(checkpoint, options.family, options.variant, options.output_stride)
     net = build(checkpoint, family, variant)
-    contract = choose_contract(family, options.input, net.classes)
-    lines = (*_whereabouts(checkpoint, net), *_assumptions(net, contract, options))
-    return Opened(checkpoint, net, contract, lines)
+    told = checkpoint.told
+    if told and (told.family != net.family or len(told.classes) != net.classes):
+        told = None
+    contract, source = _contract(family, net, options.input, told)
+    lines = (*_whereabouts(checkpoint, net), *_assumptions(net, contract, source))
+    return Opened(checkpoint, net, contract, told and told.classes, told and told.palette, lines)
+
+
+def _contract(family: type[Fcn], net: Fcn, stated: InputFacts, told: Remembered | None) -> tuple[InputContract, str]:
+    """What the input was in training, and who says so."""
+    if stated != NOTHING:
+        return choose_contract(family, stated, net.classes), "as stated"
+    if told is not None:
+        return told.contract, "as its trainer wrote"
+    published = "as published; --mean --std --input-color to say otherwise"
+    return choose_contract(family, stated, net.classes), published
 
 
 def _whereabouts(checkpoint: Checkpoint, net: Fcn) -> Iterator[str]:
@@ -54,13 +74,12 @@ def _whereabouts(checkpoint: Checkpoint, net: Fcn) -> Iterator[str]:
         yield f"left out   {some(left_out)}, which belong to no network"
 
 
-def _assumptions(net: Fcn, contract: InputContract, options: CheckpointOptions) -> Iterator[str]:
+def _assumptions(net: Fcn, contract: InputContract, source: str) -> Iterator[str]:
     if net.assumed:
         yield f"structure  {net.assumed}"
     if net.one_class:
         yield "sigmoid    one class: label 1 where its logit is above 0, label 0 elsewhere"
-    published = "as published; --mean --std --input-color to say otherwise"
-    yield f"trained on {described(contract)} ({published if options.input == InputFacts() else 'as stated'})"
+    yield f"trained on {described(contract)} ({source})"
 
 
 def _load(name: str, options: CheckpointOptions) -> Checkpoint:

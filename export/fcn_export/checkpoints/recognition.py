@@ -30,6 +30,9 @@ def recognise(
     """
     found = _family(checkpoint, family)
     admitted = found.variants_of(checkpoint.state)
+    told = checkpoint.told
+    if told is not None and told.family == found.family and variant is None and output_stride is None:
+        variant = told.variant
     if output_stride is not None:
         variant = _variant_of_stride(checkpoint, found, output_stride, variant)
     if variant is None and len(admitted) == 1:

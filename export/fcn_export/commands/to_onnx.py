@@ -27,7 +27,6 @@ if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is 
     from onnx import ModelProto
 
     from ..checkpoints.opening import Opened
-    from ..checkpoints.reading import Checkpoint
     from ..families import Fcn, InputContract
     from ..graph.deploy import DeployedFcn
     from ..graph.verify import Agreement, Case
@@ -61,7 +60,7 @@ def export(options: argparse.Namespace) -> Path:
     opened = open_checkpoint(options.checkpoint, checkpoint_options(options))
     net, contract = opened.net, opened.contract
     fixed = _fixed_dimensions(options, net)
-    facts = _facts(options, opened.checkpoint, net, contract)
+    facts = _facts(options, opened)
 
     cases = reference_cases(net, contract, options.color, fixed)
     network = _deployed(options, net, contract, cases)
@@ -116,24 +115,26 @@ def _write_verified(model: ModelProto, path: Path, cases: list[Case], precision:
     return compare(path, cases, Precision.FP32 if precision == Precision.INT8 else precision)
 
 
-def _facts(options: argparse.Namespace, checkpoint: Checkpoint, net: Fcn, contract: InputContract) -> dict[str, Any]:
+def _facts(options: argparse.Namespace, opened: Opened) -> dict[str, Any]:
     """What the file says of itself but for the tail; mean and std are in the channel order that frames have."""
     from ..class_names import class_names, palette
 
+    net, contract = opened.net, opened.contract.in_order(options.color)
     names = _default_classes(net) if options.classes is None else options.classes
-    contract = contract.in_order(options.color)
+    told = options.classes is None and opened.classes is not None
+    told_palette = opened.palette if options.palette is None and options.classes is None else None
     return {
         "family": net.family,
         "variant": net.variant,
-        "classes": tuple(class_names(names, net.classes)),
-        "palette": palette(options.palette, names, net.classes),
+        "classes": tuple(opened.classes if told else class_names(names, net.classes)),
+        "palette": told_palette or palette(options.palette, names, net.classes),
         "color": options.color,
         "mean": contract.mean,
         "std": contract.std,
         "scale": contract.scale,
         "precision": Precision(options.precision),
         "min_size": net.min_size,
-        "checkpoint_sha256": checkpoint.sha256,
+        "checkpoint_sha256": opened.checkpoint.sha256,
         "tool": TOOL,
     }
 

@@ -1,6 +1,7 @@
 """Checkpoints in each family's own container: upstream's keys, upstream's dictionary, and the exporter knows them."""
 
 import argparse
+from dataclasses import replace
 
 import pytest
 import torch
@@ -34,8 +35,9 @@ def test_exporter_finds_family_variant_and_weights_without_a_flag(name, tmp_path
     family, variant = name.split()[:2]
     taught = learner(name)
     path = tmp_path / f"{variant}-{family}-best.pth"
-    containers.save(path, taught, PROGRESS, FACTS)
-    assert remembered(torch.load(path, weights_only=False), path) == FACTS
+    facts = replace(FACTS, family=family, variant=variant)
+    containers.save(path, taught, PROGRESS, facts)
+    assert remembered(torch.load(path, weights_only=False), path) == facts
     checkpoint = load_checkpoint(path)
     found = recognise(checkpoint)
     assert (found[0].family, found[1]) == (family, variant)

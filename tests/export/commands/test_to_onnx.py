@@ -143,7 +143,7 @@ def test_bad_palette_line_is_quoted(
 
 
 def test_named_class_lists_have_their_data_sets_lengths() -> None:
-    counts = {"voc": 21, "cityscapes": 19, "cityscapes-unlabelled-first": 20, "camvid": 11, "ade20k": 150}
+    counts = {"voc": 21, "cityscapes": 19, "cityscapes-unlabelled-first": 20, "camvid": 11, "ade20k": 150, "binary": 2}
     assert counts.keys() == NAMED.keys()
     for name, count in counts.items():
         names = class_names(name, count)
