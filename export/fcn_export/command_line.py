@@ -11,7 +11,7 @@ from typing import Any
 
 from fcnrt import __version__
 from fcnrt.contract.interrupts import INTERRUPTED, raise_on_sigterm
-from fcnrt.errors import FcnrtError, one_line
+from fcnrt.errors import FcnrtError, one_line, pip_install
 
 from .checkpoint_options import Triple
 
@@ -26,7 +26,7 @@ def run_command(
     """Do the work of a command line; what goes wrong becomes one line on stderr.
 
     Args:
-        program: the script's name, for that line.
+        program: the command, for that line: a script's file name, or `fcnrt export`.
         work: gives False where it found what its user was to be warned of, and has said so.
         refusals: errors that it refuses with, besides fcnrt's and the operating system's.
         interruption: what to say of files after Ctrl-C or SIGTERM, or what finds out.
@@ -35,13 +35,14 @@ def run_command(
         The exit status: 0, 1 for a refusal or a warning, 130 for an interrupt.
     """
     raise_on_sigterm()
+    program = program.removesuffix(".py")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
     try:
         return 1 if work() is False else 0
     except (FcnrtError, OSError, MemoryError, *refusals) as error:
         line = one_line(error) or "out of memory"
     except ModuleNotFoundError as error:
-        line = f"needs {error.name}, which is not installed; pip install {error.name}"
+        line = f"needs {error.name}, which is not installed: {pip_install(str(error.name))}"
     except KeyboardInterrupt:
         after_echo = "\n" if sys.stderr.isatty() else ""  # of ^C, or a progress bar
         said = interruption if isinstance(interruption, str) else interruption()
@@ -58,7 +59,7 @@ def tool(program: str) -> str:
 
 def add_version(parser: argparse.ArgumentParser) -> None:
     """Add `--version`, which is that of all packages here."""
-    parser.add_argument("--version", action="version", version=tool(Path(parser.prog).stem))
+    parser.add_argument("--version", action="version", version=tool(Path(parser.prog).stem.removeprefix("fcnrt ")))
 
 
 def add_checkpoint_flags(parser: Any) -> None:

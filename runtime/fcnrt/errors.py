@@ -15,7 +15,12 @@ may hold control characters and escape sequences: they are shown escaped.
 from __future__ import annotations
 
 import contextlib
+import json
+import shlex
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 LONGEST = 300  # characters of a library's own words; some quote whole files
 
@@ -71,6 +76,39 @@ def needs(package: str, extra: str = "video") -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise MissingDependency(
-            f"{package} is needed for this: pip install 'fcnrt[{extra}]' ({first_line(error)})"
-        ) from error
+        advice = pip_install(f"fcnrt[{extra}]")
+        raise MissingDependency(f"{package} is needed for this: {advice} ({first_line(error)})") from error
+
+
+def pip_install(package: str) -> str:
+    """The command that installs a package for the Python that runs; it works as it is printed.
+
+    Args:
+        package: a requirement, such as "av>=18"; or extras of fcnrt as "fcnrt[video]", which are then taken from where
+            fcnrt itself was installed from, be that a clone, a wheel or an index.
+    """
+    if package.startswith("fcnrt["):
+        package = _origin() + package.removeprefix("fcnrt")
+    return f"{shlex.quote(_short(sys.executable))} -m pip install {shlex.quote(package)}"
+
+
+def _origin() -> str:
+    """The folder or wheel that fcnrt was installed from; its name where that is an index."""
+    from importlib.metadata import PackageNotFoundError, distribution  # slow to import, and seldom needed
+
+    try:
+        record = distribution("fcnrt").read_text("direct_url.json")
+    except PackageNotFoundError:
+        record = None
+    if record is None:
+        return "fcnrt"
+    address = urlparse(json.loads(record)["url"])
+    return _short(unquote(address.path)) if address.scheme == "file" else "fcnrt"
+
+
+def _short(path: str) -> str:
+    """A path as it is typed from the current folder, where that is above it."""
+    here = Path.cwd()
+    if Path(path) == here:
+        return "."
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path

@@ -20,6 +20,7 @@ from fcn_export.checkpoint_options import checkpoint_options
 from fcn_export.checkpoints.opening import open_checkpoint
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcn_export.families import Fcn, InputContract
+from fcnrt.contract.arguments import Parser
 
 from ..arguments import add_output, whole_number
 from ..data.datasets import KINDS, DataError
@@ -55,11 +56,11 @@ class Tally:
         }
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "five_lines.py") -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     options.command = shown(sys.argv[1:] if argv is None else argv)
-    return run_command("five_lines", lambda: measure(options), refusals=(DataError,))
+    return run_command(program, lambda: measure(options), refusals=(DataError,))
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -108,10 +109,8 @@ def _tallied(frames: MeasuredFrames, net: Fcn, contract: InputContract) -> list[
     return tallies
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="five_lines.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(program: str = "five_lines.py") -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description=__doc__)
     add_version(parser)
     add = parser.add_argument
     add("checkpoint", help="checkpoint file")

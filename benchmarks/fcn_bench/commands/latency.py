@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
+from fcnrt.contract.arguments import Parser
 
 from ..arguments import add_output, size, whole_number
 from ..data.frame_pool import decode_ms
@@ -34,16 +35,16 @@ EPILOG = """--iterations, --duration, --warmUp, --idleTime and --streams mean wh
 Its --avgRuns is not offered: a round is one run of each, so that ratios are of neighbours in time."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "latency.py") -> int:
     """Run the command line.
 
     Returns:
         exit status: 0, 1 where nothing can be measured, 2 for wrong arguments, 130 after Ctrl-C.
     """
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     output = options.output or RESULTS / f"latency-{options.model.stem}.json"
     return run_command(
-        "latency",
+        program,
         lambda: run(options, command_of(sys.argv[1:] if argv is None else argv), output),
         refusals=(CannotRun, ValueError),
         interruption=f"interrupted; what was finished is in {output}",
@@ -135,10 +136,8 @@ def _print_points(points: Sequence[dict[str, Any]]) -> None:
     print("  {batch}x{height}x{width}: ".format(**points[0]) + times, flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="latency.py", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(program: str = "latency.py") -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description=__doc__, epilog=EPILOG)
     add_version(parser)
     add = parser.add_argument
     add("model", type=Path, help="exported .onnx file")

@@ -24,6 +24,7 @@ from fcn_export.checkpoint_options import checkpoint_options
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcnrt import FcnrtError
 from fcnrt.backends import gpu_index
+from fcnrt.contract.arguments import Parser
 from fcnrt.errors import one_line
 
 from ..arguments import add_output, amount, whole_number
@@ -44,17 +45,17 @@ class ParityError(Exception):
     """Checkpoint, models and data do not belong together; the text says what differs."""
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "parity.py") -> int:
     """Run the command line.
 
     Returns:
         exit status: 0 where every model is near enough, 1 where one is not or an input is unusable (a line each on
         stderr), 2 for wrong arguments, 130 after Ctrl-C.
     """
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     options.command = [_name(word) for word in (sys.argv[1:] if argv is None else argv)]
     return run_command(
-        "parity",
+        program,
         lambda: compare(options),
         refusals=(ParityError, DataError),
         interruption="interrupted; every file is whole, what was certified stays so",
@@ -198,10 +199,8 @@ def _share(text: str) -> float:
     return value
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="parity.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(program: str = "parity.py") -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description=__doc__)
     add_version(parser)
     parser.add_argument("checkpoint", help="checkpoint file, or fcn_resnet50 / fcn_resnet101 for torchvision's weights")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help=".onnx and .engine files made from it")

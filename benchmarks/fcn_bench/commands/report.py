@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fcn_export.command_line import add_version, run_command
+from fcnrt.contract.arguments import Parser
 from fcnrt.contract.files import atomic_path
 
 from ..report.latency import contest_plots, curve_plots
@@ -21,10 +22,10 @@ from ..report.page import ReportError, Source, page, read_sources
 from ..result_files import RESULTS
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "report.py") -> int:
     """Run the command line; the exit status is 0, 1 where there is nothing to report, 2 for wrong arguments."""
-    options = _parser().parse_args(argv)
-    return run_command("report", lambda: report(options), refusals=(ReportError,))
+    options = _parser(program).parse_args(argv)
+    return run_command(program, lambda: report(options), refusals=(ReportError,))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -64,10 +65,8 @@ def _write(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(program: str = "report.py") -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description=__doc__)
     add_version(parser)
     add = parser.add_argument
     add(

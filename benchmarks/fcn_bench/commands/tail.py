@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from fcn_export.command_line import add_version, run_command
+from fcnrt.contract.arguments import Parser
 
 from ..arguments import add_output, whole_number
 from ..machine import environment
@@ -28,11 +29,11 @@ from ..status import status, status_line
 PACKAGES = ("numpy", "onnxruntime-gpu", "onnxruntime", "torch")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "tail.py") -> int:
     """Run the command line; 0, 1 where the result cannot be written, 2 for wrong arguments, 130 after Ctrl-C."""
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     command = ["benchmarks/tail.py", *shown(sys.argv[1:] if argv is None else argv)]
-    return run_command("tail", lambda: run(options, command))
+    return run_command(program, lambda: run(options, command))
 
 
 def run(options: argparse.Namespace, command: list[str]) -> None:
@@ -72,10 +73,8 @@ def _print_row(row: dict[str, Any]) -> None:
         print(f"  {name:12} absent: {reason}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tail.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(program: str = "tail.py") -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description=__doc__)
     add_version(parser)
     add = parser.add_argument
     add("--rounds", type=whole_number, default=30, metavar="N", help="timed rounds per row (30)")

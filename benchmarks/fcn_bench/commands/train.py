@@ -18,6 +18,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from fcn_export.checkpoints.contracts import telling_flags
 from fcn_export.class_names import NAMED
 from fcn_export.command_line import add_version, run_command
+from fcnrt.contract.arguments import Parser
+from fcnrt.errors import pip_install
 
 from ..arguments import amount, size, span, whole_number
 from ..data.datasets import KINDS, SCENES, DataError, DataSet, InMemory, open_data
@@ -31,16 +33,16 @@ from ..training.run import STATE, Run, RunError
 MOMENTUM = 0.9
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "train.py") -> int:
     """Run the command line.
 
     Returns:
         exit status: 0, 1 where data, weights or options do not fit, 2 for wrong arguments, 130 after Ctrl-C.
     """
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     options.output = options.output or Path("runs", options.arch)
     return run_command(
-        "train",
+        program,
         lambda: train(options),
         refusals=(DataError, InitError, LearningError, RunError),
         interruption=lambda: _interruption(options.output),
@@ -142,7 +144,7 @@ def _pixels_per_class(data: DataSet) -> torch.Tensor:
 
 def _check_machine(device: str) -> None:
     if importlib.util.find_spec("matplotlib") is None:
-        raise RunError("matplotlib: needed for the curves; pip install '.[bench]'")
+        raise RunError(f"matplotlib: needed for the curves: {pip_install('fcnrt[bench]')}")
     if device == "cuda" and not torch.cuda.is_available():
         raise RunError("--device cuda: torch finds no GPU here that it can use; give --device cpu")
 
@@ -187,13 +189,12 @@ def _export_options(run: Run) -> list[str]:
     return [*options, *telling_flags(published[0], published).split()] if len(published) > 1 else options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str = "train.py") -> argparse.ArgumentParser:
     names = textwrap.fill(", ".join(ARCHITECTURES), 100, break_on_hyphens=False)
-    parser = argparse.ArgumentParser(
-        prog="train.py",
+    parser = Parser(
+        prog=program,
         description=__doc__,
         epilog=f"architectures:\n{names}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_version(parser)
     parser.add_argument("--arch", required=True, choices=ARCHITECTURES, metavar="NAME", help="see below")

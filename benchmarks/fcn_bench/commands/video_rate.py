@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn_export.command_line import add_version, run_command
+from fcnrt.contract.arguments import Parser
 
 from ..arguments import add_output, size, whole_number
 from ..machine import environment, load_average
@@ -28,11 +29,11 @@ from ..status import status, status_line
 PACKAGES = ("av", "numpy", "onnxruntime-gpu", "onnxruntime", "tensorrt", "tensorrt-rtx")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "video_rate.py") -> int:
     """Run the command line; the exit status is 0, 1 for an error (one line on stderr), 2 for wrong arguments."""
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     command = ["benchmarks/video_rate.py", *shown(sys.argv[1:] if argv is None else argv)]
-    return run_command("video_rate", lambda: measure(options, command))
+    return run_command(program, lambda: measure(options, command))
 
 
 def measure(options: argparse.Namespace, command: list[str]) -> None:
@@ -68,10 +69,8 @@ def _print(row: dict[str, Any]) -> None:
         print(f"  the pipeline runs at {found['median']:.3f} {text} ({found['p10']:.3f} to {found['p90']:.3f})")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="video_rate.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(program: str = "video_rate.py") -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description=__doc__)
     add_version(parser)
     add = parser.add_argument
     add("model", type=Path, help="exported .onnx file or engine")

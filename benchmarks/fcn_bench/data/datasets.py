@@ -15,7 +15,7 @@ from PIL import Image
 
 from fcn_export.class_names import NAMED
 from fcnrt.contract.types import UInt8Array
-from fcnrt.errors import MediaError
+from fcnrt.errors import MediaError, pip_install
 from fcnrt.pictures.images import read_image
 
 from ..metrics import VOID
@@ -229,7 +229,7 @@ def _cityscapes_pair(root: Path, frame: Path, split: str) -> Pair:
     labels = Path(f"{stem}TrainIds.png")
     if not labels.exists() and Path(f"{stem}Ids.png").exists():
         make = f"CITYSCAPES_DATASET={root} csCreateTrainIdLabelImgs"
-        raise DataError(f"{root}: has labelIds but no labelTrainIds; pip install cityscapesscripts, then {make}")
+        raise DataError(f"{root}: has labelIds but no labelTrainIds; {pip_install('cityscapesscripts')}, then {make}")
     return Pair(frame, labels, name)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fcnrt.contract.arguments import Parser
 from fcnrt.contract.flavours import MODULES
 from fcnrt.contract.profiles import shape_text
 from fcnrt.contract.sidecar import Sidecar, sidecar_path
@@ -33,10 +34,10 @@ MAX_WORKSPACE_MIB = 2**20
 HARDWARE_COMPATIBLE_FROM = 80  # TensorRT's AMPERE_PLUS
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "build_engine.py") -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
-    options = _parser().parse_args(argv)
-    return run_command("build_engine", lambda: build_engine(options))
+    options = _parser(program).parse_args(argv)
+    return run_command(program, lambda: build_engine(options))
 
 
 def build_engine(options: argparse.Namespace) -> Path:
@@ -213,10 +214,8 @@ def _layers_text(layers: dict[str, dict[str, int]] | None, unopened: str) -> str
     return "; ".join(f"{kind} {census_text(counts)}" for kind, counts in layers.items()) or "no layers shown"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="build_engine.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(program: str = "build_engine.py") -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description=__doc__)
     add_version(parser)
     parser.add_argument("model", type=Path, help="ONNX file that export/to_onnx.py wrote")
     parser.add_argument("-o", "--output", type=Path, metavar="NAME.engine", help="default: beside the ONNX file")

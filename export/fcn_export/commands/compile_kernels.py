@@ -12,17 +12,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from fcnrt.contract.arguments import Parser
 from fcnrt.contract.files import write_json
 
 from ..command_line import add_version, run_command
 from ..kernels.compiling import CAPABILITIES, compile_kernels
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "compile_kernels.py") -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
-    options = _parser().parse_args(argv)
+    options = _parser(program).parse_args(argv)
     return run_command(
-        "compile_kernels",
+        program,
         lambda: write_packs(options.output, options.sm),
         interruption="interrupted; finished files stay",
     )
@@ -41,8 +42,8 @@ def write_packs(folder: Path, sms: Sequence[int]) -> None:
         print(f"{path}  {len(records)} kernels, {path.stat().st_size / 1e3:.0f} kB")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="compile_kernels.py", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+def _parser(program: str = "compile_kernels.py") -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     add_version(parser)
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FOLDER", help="write sm_NN.json files into this folder"

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fcnrt.contract.arguments import Parser
 from fcnrt.contract.files import atomic_path
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.profiles import DIMENSIONS, MAX_SIDE
@@ -35,10 +36,10 @@ TOOL = tool("to_onnx")
 SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin", ".safetensors")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, program: str = "to_onnx.py") -> int:
     """Run the command line; the exit status is 0, 1 for a refusal (one line on stderr), 2 for wrong arguments."""
-    options = _parser().parse_args(argv)
-    return run_command("to_onnx", lambda: export(options))
+    options = _parser(program).parse_args(argv)
+    return run_command(program, lambda: export(options))
 
 
 def export(options: argparse.Namespace) -> Path:
@@ -182,10 +183,8 @@ def _report(output: Path, opened: Opened, spec: ModelSpec, agreement: Agreement,
         print(f"  caution    trained networks keep {USUAL:.1%}: compare mIoU before you rely on this file")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="to_onnx.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _parser(program: str = "to_onnx.py") -> argparse.ArgumentParser:
+    parser = Parser(prog=program, description=__doc__)
     add_version(parser)
     parser.add_argument("checkpoint", help="checkpoint file, or fcn_resnet50 / fcn_resnet101 for torchvision's weights")
     parser.add_argument("-o", "--output", type=Path, help="ONNX file to write (default: beside the checkpoint)")

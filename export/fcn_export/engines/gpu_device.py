@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fcnrt.errors import pip_install
+
 from ..errors import ExportError
 
 
@@ -60,7 +62,7 @@ def _driver() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError as error:
-        raise NoGpu("cuda-bindings is not installed (pip install cuda-bindings)") from error
+        raise NoGpu(f"cuda-bindings is not installed ({pip_install('fcnrt[cuda]')})") from error
     try:
         _checked(driver, driver.cuInit(0))
     except NoGpu:

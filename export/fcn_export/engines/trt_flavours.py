@@ -17,7 +17,7 @@ from typing import Any
 
 from fcnrt.contract.flavours import MODULES, FlavourName, version_tuple
 from fcnrt.contract.profiles import Profile
-from fcnrt.errors import first_line
+from fcnrt.errors import first_line, pip_install
 
 from ..errors import ExportError
 from .gpu_device import Gpu
@@ -100,7 +100,7 @@ def load_flavour(name: FlavourName | None) -> Flavour:
         else:
             return _checked_version(candidate, module)
     wanted = name or "tensorrt or tensorrt-rtx"
-    raise ExportError(f"{wanted} cannot be imported ({'; '.join(missing)}); pip install {name or 'tensorrt-rtx'}")
+    raise ExportError(f"{wanted} cannot be imported ({'; '.join(missing)}); {pip_install(name or 'tensorrt-rtx')}")
 
 
 def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool, gpu: Gpu | None) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from fcnrt.contract.kernel_records import LABELS, upsampling_variant
 from fcnrt.contract.precision import FLOATS
+from fcnrt.errors import pip_install
 
 from ..errors import ExportError
 
@@ -167,7 +168,7 @@ def _triton_function(name: str) -> tuple[Any, Any]:
         import triton.compiler
     except ImportError as error:
         raise ExportError(
-            f"triton, which compiles the GPU kernels, cannot be imported ({error}); pip install triton, "
+            f"triton, which compiles the GPU kernels, cannot be imported ({error}); {pip_install('triton')}, "
             "or build with --tail graph"
         ) from error
     from . import gpu_kernels

@@ -93,5 +93,5 @@ def _status(file: Path) -> tuple[int, ...]:
 
 def load_package(name: str) -> Any:
     """A package of the `ort` extra; raises MissingDependency."""
-    with needs(name, "ort"):
+    with needs(name, "cpu"):
         return importlib.import_module(name)

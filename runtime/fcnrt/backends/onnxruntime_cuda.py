@@ -30,7 +30,7 @@ class NoCudaProvider(BackendError):
 def why_not_cuda() -> str:
     """Why ONNX Runtime cannot use a GPU here, as far as it shows before a session is made; "" if it may."""
     if CUDA not in load_runtime().get_available_providers():
-        return "this onnxruntime has no CUDA provider (pip install onnxruntime-gpu)"
+        return "this onnxruntime has no CUDA provider (onnxruntime-gpu, installed instead of it, has)"
     try:  # asking the driver ourselves spares the user ONNX Runtime's noise where there is none
         return "" if device_count() else "no NVIDIA GPU or driver on this machine"
     except FcnrtError as error:

@@ -14,7 +14,7 @@ from ..contract.flavours import MODULES, cause, logger_of, version_tuple
 from ..contract.profiles import shape_text
 from ..contract.sidecar import REBUILD, Sidecar, read_sidecar
 from ..contract.types import Shape
-from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line
+from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line, pip_install
 from ..gpu.cuda import Gpu, Graph, Memory, Stream
 from ..gpu.kernels import Kernels
 from ..gpu.staging import GrowingBuffer
@@ -260,7 +260,7 @@ def _tensorrt(sidecar: Sidecar) -> Any:
     except (ImportError, OSError) as error:
         raise MissingDependency(
             f"{sidecar.path}: needs {sidecar.flavour} {sidecar.version}: "
-            f"pip install {sidecar.flavour}=={sidecar.version} ({first_line(error)})"
+            f"{pip_install(f'{sidecar.flavour}=={sidecar.version}')} ({first_line(error)})"
         ) from error
 
 
@@ -276,7 +276,7 @@ def _check_target(sidecar: Sidecar, gpu: Gpu, version: str) -> None:
     if version != sidecar.version and not newer_will_do:
         raise ModelFileError(
             f"{sidecar.path}: built with {sidecar.flavour} {sidecar.version}, installed is {version}; "
-            f"pip install {sidecar.flavour}=={sidecar.version}, or {REBUILD}"
+            f"{pip_install(f'{sidecar.flavour}=={sidecar.version}')}, or {REBUILD}"
         )
 
 

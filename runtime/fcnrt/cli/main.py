@@ -1,4 +1,4 @@
-"""The command line: `fcnrt segment` and `fcnrt info`, also as `python -m fcnrt`."""
+"""The one command, `fcnrt`, also as `python -m fcnrt`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,23 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
+from ..contract.arguments import Parser
 from ..contract.interrupts import INTERRUPTED, heeded_interrupts
 from ..errors import FcnrtError, one_line
 from . import info, segment
+from .scripts import SCRIPTS, run_script
 from .terminal import INTERRUPTION
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the status is 0, 1 for an error (one line on stderr), 2 for wrong arguments."""
-    options = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if words[0] == "help":
+        words = [*words[1:2], "--help"]
     _open_streams()
+    if words[0] in SCRIPTS:
+        return run_script(words[0], words[1:])
+    options = _parser().parse_args(words)
     with _Interrupts() as interrupts:
         try:
             return int(options.run(options))
@@ -33,11 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fcnrt", description="Per-pixel labels from exported FCN checkpoints.")
+    parser = Parser(prog="fcnrt", description="Per-pixel labels on live video from trained FCN checkpoints.")
     parser.add_argument("--version", action="version", version=f"fcnrt {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands, each with --help")
     segment.add_arguments(commands.add_parser("segment", help="label pictures, videos and streams"))
     info.add_arguments(commands.add_parser("info", help="print what a model file says of itself"))
+    for name, (_, _, purpose) in SCRIPTS.items():
+        commands.add_parser(name, help=purpose)  # for the list: it is run before this parser is asked
     return parser
 
 

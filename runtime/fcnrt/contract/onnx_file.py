@@ -112,7 +112,7 @@ def write_certificate(path: Path, record: dict[str, Any] | None) -> None:
 
 
 def _onnx() -> Any:
-    with needs("onnx", "ort"):
+    with needs("onnx", "cpu"):
         import onnx
         import onnx.checker
     return onnx

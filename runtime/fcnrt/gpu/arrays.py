@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FrameError, MissingDependency
+from ..errors import FrameError, MissingDependency, pip_install
 from .cuda import LEGACY_STREAM, Event, Gpu, Memory, Stream
 
 _CUDA, _CUDA_MANAGED = 2, 13  # DLDeviceType of DLPack
@@ -284,5 +284,5 @@ def _strided_view() -> Any:
     try:
         from cuda.core.utils import StridedMemoryView
     except ImportError as error:
-        raise MissingDependency("DLPack arrays need cuda-core: pip install 'fcnrt[cuda]'") from error
+        raise MissingDependency(f"DLPack arrays need cuda-core: {pip_install('fcnrt[cuda]')}") from error
     return StridedMemoryView

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import BackendError, MissingDependency, UsageError
+from ..errors import BackendError, MissingDependency, UsageError, pip_install
 
 LEGACY_STREAM = 0  # the default stream of torch, CuPy and PyCUDA
 ALIGNMENT = 256  # bytes, of everything that the driver allocates
@@ -349,5 +349,5 @@ def _driver() -> Any:
     try:
         from cuda.bindings import driver
     except ImportError as error:
-        raise MissingDependency("GPUs need cuda-bindings: pip install 'fcnrt[cuda]'") from error
+        raise MissingDependency(f"GPUs need cuda-bindings: {pip_install('fcnrt[cuda]')}") from error
     return driver

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MissingDependency
+from ..errors import MissingDependency, pip_install
 
 Frames = npt.NDArray[np.uint8]
 
@@ -47,4 +47,6 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingDependency("input_size on the CPU needs Pillow and OpenCV: pip install 'fcnrt[video]'") from error
+        raise MissingDependency(
+            f"input_size on the CPU needs Pillow and OpenCV: {pip_install('fcnrt[video]')}"
+        ) from error

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..contract.types import UInt8Array
-from ..errors import FcnrtError, FrameError, MissingDependency
+from ..errors import FcnrtError, FrameError, MissingDependency, pip_install
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -196,7 +196,7 @@ def legend(classes: Sequence[str], palette: UInt8Array, font_px: int = 16, colum
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
-        raise MissingDependency("a legend needs Pillow: pip install 'fcnrt[video]'") from error
+        raise MissingDependency(f"a legend needs Pillow: {pip_install('fcnrt[video]')}") from error
     font = ImageFont.load_default(size=font_px)
     row_px, column_px = legend_row_px(font_px), 3 * font_px + _widest(classes, font)
     rows = -(-len(classes) // columns)

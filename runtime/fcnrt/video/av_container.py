@@ -8,7 +8,7 @@ from time import monotonic
 from types import ModuleType
 from typing import Any
 
-from ..errors import MediaError, MissingDependency, first_line, needs
+from ..errors import MediaError, MissingDependency, first_line, needs, pip_install
 from .addresses import ALWAYS_LIVE, camera, check_camera, check_file, public, scheme
 
 # Containers of pictures and sound alone. Playlists, scripts and subtitles, whatever their files are called, could name
@@ -116,7 +116,7 @@ def _accelerator(name: str, hwaccel: str | None) -> Any:
     if kind != "cuda" or not (index or "0").isdecimal():
         raise MediaError(f"{name}: expected hwaccel 'cuda' or 'cuda:N', got {hwaccel!r}")
     if not hasattr(pyav().VideoFrame, "sw_format"):
-        raise MissingDependency("decoding on the GPU needs PyAV 18: pip install 'av>=18'")
+        raise MissingDependency(f"decoding on the GPU needs PyAV 18: {pip_install('av>=18')}")
     from av.codec.hwaccel import HWAccel
 
     return HWAccel("cuda", device=index or None, allow_software_fallback=False, is_hw_owned=True)

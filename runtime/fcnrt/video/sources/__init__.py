@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...errors import MissingDependency
+from ...errors import MissingDependency, pip_install
 from ...pictures.inputs import IMAGE_SUFFIXES
 from ..addresses import camera, is_generated, scheme
 from ..frames import FrameSource
@@ -79,4 +79,4 @@ def _reader(where: str, timeout: float, options: Mapping[str, str] | None, hwacc
     try:
         return OpenCvReader(where, timeout=timeout)
     except MissingDependency as error:
-        raise MissingDependency("videos need PyAV or OpenCV: pip install 'fcnrt[video]'") from error
+        raise MissingDependency(f"videos need PyAV or OpenCV: {pip_install('fcnrt[video]')}") from error

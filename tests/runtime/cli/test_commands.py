@@ -1,0 +1,90 @@
+"""One command for all: the scripts' parsers and functions under other names, help, and what a near miss is told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import fcnrt
+from fcnrt.cli import scripts
+from fcnrt.cli.main import main
+from fcnrt.errors import pip_install
+from processes import run
+from tiny_networks import options_for, tiny, upstream_state
+
+COMMANDS = ["segment", "info", *scripts.SCRIPTS]
+
+
+def words_of(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str, str]:
+    try:
+        status: object = main(words)
+    except SystemExit as end:
+        status = end.code
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = words_of(capsys, command, "--help")
+    assert (status, err) == (0, "") and out.startswith(f"usage: fcnrt {command} ")
+    assert words_of(capsys, "help", command) == (status, out, err)
+
+
+@pytest.mark.parametrize("words", [(), ("help",), ("--help",)])
+def test_alone_it_lists_the_commands(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = words_of(capsys, *words)
+    assert status == 0 and all(f"\n    {command} " in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("exprt", "a.pth"), "did you mean export?"),
+        (("segment", "a.onnx", "b.png", "--input-sze", "3x4"), "did you mean --input-size?"),
+        (("export", "a.pth", "--precison", "fp16"), "did you mean --precision?"),
+        (("export", "a.pth", "--precision", "fp61"), "did you mean fp16?"),
+        (("build", "a.onnx", "--qqqq"), "unrecognized arguments: --qqqq"),
+    ],
+)
+def test_a_near_miss_is_told_what_was_meant(
+    words: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = words_of(capsys, *words)
+    assert status == 2 and err.rstrip().endswith(expected)
+
+
+def test_export_is_to_onnx_under_another_name(tmp_path: Path) -> None:
+    torch.save(upstream_state(tiny("torchvision fcn")), tmp_path / "net.pth")
+    for program in (["-m", "fcnrt", "export"], [str(Path(__file__).parents[3] / "export/to_onnx.py")]):
+        done = run(*program, "net.pth", "-o", f"{len(program)}.onnx", *options_for("torchvision fcn"), folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "1.onnx").read_bytes() == (tmp_path / "3.onnx").read_bytes()
+
+
+def test_a_refusal_names_the_command_that_was_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = words_of(capsys, "export", str(tmp_path / "no.pth"))
+    assert status == 1 and err.startswith("fcnrt export: ") and err.count("\n") == 1
+
+
+def test_versions_are_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert words_of(capsys, "--version")[1] == f"fcnrt {fcnrt.__version__}\n"
+    assert words_of(capsys, "build", "--version")[1] == f"fcnrt build {fcnrt.__version__}\n"
+
+
+def test_a_command_without_its_packages_says_what_to_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(scripts.SCRIPTS, "train", ("no_such_package.train", "bench", ""))
+    status, _, err = words_of(capsys, "train", "--arch", "fcn_resnet50")
+    assert status == 1 and err == f"fcnrt train: needs no_such_package: {pip_install('fcnrt[bench]')}\n"
+
+
+def test_advice_names_this_python_and_where_fcnrt_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    advice = pip_install("fcnrt[video]")
+    assert advice.startswith(f"{sys.executable} -m pip install ") and advice.rstrip("'").endswith("[video]")
+    assert pip_install("av>=18").endswith("-m pip install 'av>=18'")
