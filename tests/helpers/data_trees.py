@@ -61,3 +61,15 @@ def pairs(root: Path, counts: dict[str, int] | None = None, classes: int = 11) -
             save_frame(root / split / f"{split}_{seed}.png", seed)
             save_labels(root / f"{split}annot/{split}_{seed}.png", labels(seed, classes, void=classes))
     return root
+
+
+def own(root: Path, count: int = 6, classes: tuple[str, ...] = ("soil", "leaf", "Blüte")) -> Path:
+    """Pictures and masks of equal names in two folders, of mixed sizes, with names beside them."""
+    for seed in range(count):
+        size = (SIZE[0] - 8 * (seed % 2), SIZE[1])
+        path = root / f"images/day{seed % 2}/shot_{seed}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame(seed, size)).save(path, quality=100)
+        save_labels(root / f"masks/day{seed % 2}/shot_{seed}.png", labels(seed, len(classes), size=size))
+    (root / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
+    return root

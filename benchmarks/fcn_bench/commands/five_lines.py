@@ -25,6 +25,7 @@ from fcnrt.contract.arguments import Parser
 from ..arguments import add_output, whole_number
 from ..data.datasets import KINDS, DataError
 from ..data.measured_frames import MeasuredFrames
+from ..data.stated import add_data_flags, stated_by
 from ..machine import environment
 from ..metrics import ConfusionMatrix
 from ..parity.slips import AS_TRAINED, SLIPS, Slip, labels_with
@@ -71,7 +72,7 @@ def measure(options: argparse.Namespace) -> None:
         DataError: the data cannot be read, are not annotated, or have other classes.
         OSError: the result cannot be written.
     """
-    frames = MeasuredFrames(options.data, options.split, options.kind, options.limit)
+    frames = MeasuredFrames(options.data, options.split, options.kind, options.limit, stated_by(options))
     net, contract, sha256 = _network(options)
     if frames.classes is None or len(frames.classes) != net.classes:
         raise DataError(f"{options.data}: expected annotated frames of the checkpoint's {net.classes} classes")
@@ -114,8 +115,9 @@ def _parser(program: str = "five_lines.py") -> argparse.ArgumentParser:
     add_version(parser)
     add = parser.add_argument
     add("checkpoint", help="checkpoint file")
-    add("--data", required=True, help="root of an annotated VOC, Cityscapes or CamVid tree")
+    add("--data", required=True, help=f"root of an annotated tree ({', '.join(KINDS)})")
     add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
+    add_data_flags(parser)
     add("--split", default="val", help="of the data set (val)")
     add("--limit", type=whole_number, metavar="N", help="N frames, evenly spread (all)")
     add_output(parser, "results/five-lines.json")

@@ -30,6 +30,7 @@ from fcnrt.errors import one_line
 from ..arguments import add_output, amount, whole_number
 from ..data.datasets import KINDS, SCENES, DataError
 from ..data.measured_frames import Frame, MeasuredFrames
+from ..data.stated import add_data_flags, stated_by
 from ..machine import PACKAGES, environment
 from ..metrics import MEAN_IOU
 from ..parity.agreement import CLEAR, MARGINS, Limits, figures
@@ -70,7 +71,7 @@ def compare(options: argparse.Namespace) -> bool:
         OSError: a result cannot be written.
     """
     limits = Limits(options.metric, options.max_miou_drop, options.min_agreement, options.max_clear_flips)
-    frames = MeasuredFrames(options.data, options.split, options.kind, options.limit)
+    frames = MeasuredFrames(options.data, options.split, options.kind, options.limit, stated_by(options))
     checkpoint = _checkpoint(options, annotated=frames.classes is not None)
     artefacts = find_artefacts(options.models, options.device or ["auto"], options.plain)
     _check_classes(checkpoint, artefacts, frames)
@@ -212,9 +213,11 @@ def _parser(program: str = "parity.py") -> argparse.ArgumentParser:
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("data").add_argument
-    add("--data", required=True, help=f"root of a VOC, Cityscapes or CamVid tree, {SCENES}, or a folder of pictures")
+    group = parser.add_argument_group("data, as for train.py")
+    add = group.add_argument
+    add("--data", required=True, help=f"root of a tree ({', '.join(KINDS)}), {SCENES}, or a folder of pictures")
     add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
+    add_data_flags(group)
     add("--split", default="val", help="of the data set (val)")
     add("--limit", type=whole_number, metavar="N", help="N frames, evenly spread (all)")
 

@@ -11,19 +11,19 @@ import os
 import textwrap
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from fcn_export.checkpoints.contracts import telling_flags
-from fcn_export.class_names import NAMED
 from fcn_export.command_line import add_version, run_command
 from fcnrt.contract.arguments import Parser
 from fcnrt.errors import pip_install
+from fcnrt.pictures.images import write_image
 
 from ..arguments import amount, size, span, whole_number
+from ..data.census import Census, census, lines, look_through
 from ..data.datasets import KINDS, SCENES, DataError, DataSet, InMemory, open_data
-from ..metrics import VOID
+from ..data.sample_sheet import sample_sheet
+from ..data.stated import add_data_flags, stated_by
 from ..training.architectures import ARCHITECTURES
 from ..training.initial_weights import CLASSIFICATION_INPUTS, InitError, draw, load_classification
 from ..training.learning import SCHEDULES, Learner, LearningError, TrainingNetwork, class_weights, parameter_groups
@@ -74,16 +74,16 @@ def prepare(options: argparse.Namespace) -> Run:
         DataError, InitError, RunError, ExportError: data, weights or options do not fit; the text says why.
     """
     _check_machine(options.device)
+    if not options.resume and (options.output / STATE).exists():
+        raise RunError(f"{options.output}: holds a run already; add --resume to go on with it, or name another -o")
     train, val = (_open(options, split) for split in (options.train_split, options.val_split))
     if len(train) < options.batch:
         raise DataError(f"{options.data}: {len(train)} frames to train on do not fill a --batch of {options.batch}")
-    learner = _learner(options, train)
-    run = Run(learner, train, val, plain(options), options.output)
+    net = _network(options, len(train.classes))
+    counted = None if options.resume else _show_data(options, train, val)
+    run = Run(_learner(options, net, train, counted), train, val, plain(options), options.output)
     if options.resume:
         run.resume()
-    elif (options.output / STATE).exists():
-        raise RunError(f"{options.output}: holds a run already; add --resume to go on with it, or name another -o")
-    _write_names(train, options.output)
     _announce(run)
     return run
 
@@ -95,19 +95,37 @@ def plain(options: argparse.Namespace) -> argparse.Namespace:
 
 
 def _open(options: argparse.Namespace, split: str) -> DataSet:
-    data = open_data(options.data, split, options.kind)
+    data = open_data(options.data, split, options.kind, stated_by(options))
     return InMemory(data) if options.cache else data
 
 
-def _learner(options: argparse.Namespace, train: DataSet) -> Learner:
-    torch.manual_seed(options.seed)
-    torch.backends.cudnn.deterministic = True
-    network = TrainingNetwork(_network(options, len(train.classes)), options.aux_weight)
+def _show_data(options: argparse.Namespace, train: DataSet, val: DataSet) -> Census | None:
+    """Check the data, say what there is of each class, and draw a few samples; streets that we draw are not counted.
+
+    Raises:
+        DataError: they cannot be trained on as meant.
+    """
+    options.output.mkdir(parents=True, exist_ok=True)
+    sheet = options.output / "samples.png"
+    print(f"data       {options.data}: {len(train)} frames to train on, {len(val)} to validate on", flush=True)
+    counted = None
+    if train.root is not None:
+        counted, _ = look_through(train, val, (options.train_split, options.val_split), options.workers)
+        print("\n".join(lines(train.classes, counted)))
+    write_image(sheet, sample_sheet(train))
+    print(f"samples    {sheet}: look whether these are the classes that you mean", flush=True)
+    return counted
+
+
+def _learner(options: argparse.Namespace, net: torch.nn.Module, train: DataSet, counted: Census | None) -> Learner:
+    network = TrainingNetwork(net, options.aux_weight)
     optimiser = torch.optim.SGD(parameter_groups(network, options.weight_decay), options.lr, MOMENTUM)
     steps = options.epochs * (len(train) // options.batch)
     factor = SCHEDULES[options.schedule]
     schedule = LambdaLR(optimiser, lambda step: factor(step / steps))
-    weights = class_weights(_pixels_per_class(train), options.balance) if options.balance else None
+    if options.balance and counted is None:
+        counted = census(train, options.train_split, options.workers)
+    weights = class_weights(torch.from_numpy(counted.pixels), options.balance) if options.balance and counted else None
     options.bf16 = _takes_bf16(options, network)
     return Learner(network, optimiser, schedule, options.device, bool(options.bf16), weights)
 
@@ -125,6 +143,8 @@ def _takes_bf16(options: argparse.Namespace, network: TrainingNetwork) -> bool |
 
 
 def _network(options: argparse.Namespace, classes: int) -> torch.nn.Module:
+    torch.manual_seed(options.seed)
+    torch.backends.cudnn.deterministic = True
     net = ARCHITECTURES[options.arch].make(classes)
     if min(options.crop) < net.min_size:
         raise DataError(f"--crop {options.crop[0]}x{options.crop[1]}: {options.arch} needs at least {net.min_size}")
@@ -135,13 +155,6 @@ def _network(options: argparse.Namespace, classes: int) -> torch.nn.Module:
     return net
 
 
-def _pixels_per_class(data: DataSet) -> torch.Tensor:
-    counts = np.zeros(VOID + 1, np.int64)
-    for index in range(len(data)):
-        counts += np.bincount(data[index].labels_hw.ravel(), minlength=VOID + 1)
-    return torch.from_numpy(counts[: len(data.classes)])
-
-
 def _check_machine(device: str) -> None:
     if importlib.util.find_spec("matplotlib") is None:
         raise RunError(f"matplotlib: needed for the curves: {pip_install('fcnrt[bench]')}")
@@ -149,25 +162,11 @@ def _check_machine(device: str) -> None:
         raise RunError("--device cuda: torch finds no GPU here that it can use; give --device cpu")
 
 
-def _write_names(data: DataSet, folder: Path) -> None:
-    """Class names and colours for the exporter, where it does not know the data set by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if _known_name(data) is None:
-        (folder / "classes.txt").write_text("\n".join(data.classes) + "\n", encoding="utf-8")
-    if not isinstance(data.palette, str):
-        np.savetxt(folder / "palette.txt", data.palette, fmt="%d")
-
-
-def _known_name(data: DataSet) -> str | None:
-    return next((name for name, classes in NAMED.items() if list(data.classes) == classes), None)
-
-
 def _announce(run: Run) -> None:
     options, learner = run.options, run.learner
     weights = sum(parameter.numel() for parameter in learner.network.net.parameters())
     where = f"{learner.device}, {torch.get_num_threads()} threads" if learner.device.type == "cpu" else learner.device
     print(f"network    {options.arch}, {weights / 1e6:.1f} million weights, {len(run.train.classes)} classes")
-    print(f"data       {options.data}: {len(run.train)} frames to train on, {len(run.val)} to validate on")
     print(f"computing  on {where}, {'bfloat16' if learner.bf16 else 'float32'}, from epoch {run.epoch + 1}", flush=True)
 
 
@@ -175,18 +174,7 @@ def _report(run: Run) -> None:
     best = max(run.rows, key=lambda row: row["miou"])
     path = run.checkpoint("best")
     print(f"{path}  mIoU {best['miou']:.3f} after epoch {best['epoch']:.0f}, {path.stat().st_size / 1e6:.1f} MB")
-    print(f"next: python export/to_onnx.py {path} {' '.join(_export_options(run))}")
-
-
-def _export_options(run: Run) -> list[str]:
-    """What the exporter cannot read from the checkpoint."""
-    known = _known_name(run.train)
-    options = ["--classes", known or str(run.folder / "classes.txt")]
-    if not isinstance(run.train.palette, str):
-        options += ["--palette", str(run.folder / "palette.txt")]
-    net = run.learner.network.net
-    published = net.published_contracts(net.classes)
-    return [*options, *telling_flags(published[0], published).split()] if len(published) > 1 else options
+    print(f"next: python export/to_onnx.py {path}")
 
 
 def _parser(program: str = "train.py") -> argparse.ArgumentParser:
@@ -205,9 +193,11 @@ def _parser(program: str = "train.py") -> argparse.ArgumentParser:
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("data").add_argument
-    add("--data", required=True, help=f"root of a VOC, Cityscapes or CamVid tree, or {SCENES} for generated streets")
+    group = parser.add_argument_group("data")
+    add = group.add_argument
+    add("--data", required=True, help=f"root of a tree ({', '.join(KINDS)}), a folder of pictures, or {SCENES}")
     add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
+    add_data_flags(group)
     add("--train-split", default="train", help="what to train on (train)")
     add("--val-split", default="val", help="what to validate on (val)")
     add("--crop", type=size, default=(320, 480), metavar="HxW", help="pixels of each training picture (320x480)")

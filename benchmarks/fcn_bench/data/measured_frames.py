@@ -15,6 +15,7 @@ from fcnrt.pictures.images import read_image
 from fcnrt.pictures.inputs import IMAGE_SUFFIXES, find_inputs
 
 from .datasets import DataError, DataSet, open_data
+from .stated import NOTHING_STATED, Stated
 
 
 class Frame(NamedTuple):
@@ -33,6 +34,7 @@ class MeasuredFrames:
         split: of the data set.
         kind: of the tree, instead of recognising it.
         limit: at most so many, evenly spread, since neighbours look alike (default: all).
+        stated: what was said of the data set besides.
 
     Attributes:
         name: of the data set and its split, or of the folder.
@@ -42,8 +44,15 @@ class MeasuredFrames:
         DataError: there is neither a data set nor a picture.
     """
 
-    def __init__(self, where: str, split: str = "val", kind: str | None = None, limit: int | None = None):
-        self._source = _open(where, split, kind)
+    def __init__(
+        self,
+        where: str,
+        split: str = "val",
+        kind: str | None = None,
+        limit: int | None = None,
+        stated: Stated = NOTHING_STATED,
+    ):
+        self._source = _open(where, split, kind, stated)
         annotated = not isinstance(self._source, list)
         self.classes = self._source.classes if annotated else None
         self.name = f"{self._source.name} {split}" if annotated else Path(where).resolve().name
@@ -81,12 +90,12 @@ class MeasuredFrames:
             raise DataError(str(error)) from error
 
 
-def _open(where: str, split: str, kind: str | None) -> DataSet | list[Path]:
+def _open(where: str, split: str, kind: str | None, stated: Stated) -> DataSet | list[Path]:
     try:
-        return open_data(where, split, kind)
+        return open_data(where, split, kind, stated)
     except DataError:
         pictures = _pictures(where)
-        if kind or not pictures:
+        if kind or stated != NOTHING_STATED or not pictures:
             raise
         return pictures
 

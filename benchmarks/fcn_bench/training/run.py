@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fcn_export.checkpoints.remembered import Remembered
 from fcnrt.contract.files import atomic_path
 
-from ..data.datasets import DataError, DataSet
+from ..data.datasets import DataSet
 from ..metrics import ConfusionMatrix
 from . import containers, log
 from .feeding import Augmentation, epoch_batches
@@ -27,6 +27,7 @@ STATE = "training.pt"  # everything that a stopped run needs to go on
 SHAPING = (
     *("arch", "data", "kind", "train_split", "val_split", "epochs", "batch", "crop", "scales", "lr", "weight_decay"),
     *("schedule", "aux_weight", "balance", "init", "init_input", "bf16", "seed"),
+    *("classes", "palette", "masks", "label_values", "void", "holdout"),
 )
 
 
@@ -69,7 +70,7 @@ class Run:
         """Train to the last epoch; after each, measure on the validation frames and write everything.
 
         Raises:
-            DataError: a frame cannot be read, or none is annotated.
+            DataError: a frame cannot be read.
             LearningError: the loss is not finite.
         """
         while self.epoch < self.options.epochs:
@@ -105,8 +106,6 @@ class Run:
         for index in range(len(self.val)):
             sample = self.val[index]
             matrix.update(self.learner.label(sample.frame_hwc), sample.labels_hw)
-        if not matrix.counts.any():
-            raise DataError(f"{self.options.data}: no pixel of {self.options.val_split} is annotated")
         return matrix
 
     def _record(self, losses: list[float], matrix: ConfusionMatrix, seconds: float) -> None:

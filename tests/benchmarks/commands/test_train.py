@@ -1,6 +1,7 @@
 """The trainer on tiny data: every family goes from frames to an ONNX file, runs repeat, stop and go on."""
 
 import csv
+import re
 import signal
 
 import numpy as np
@@ -15,8 +16,10 @@ from PIL import Image
 import data_trees as trees
 import fcnrt
 from fcn_bench.commands import train
+from fcn_bench.data import scenes
 from fcn_bench.training import run
 from fcn_bench.training.architectures import ARCHITECTURES, SLIM, Architecture
+from fcn_export.checkpoints.remembered import remembered
 from fcn_export.commands import to_onnx
 from fcn_export.families.caffe import CaffeFcn
 from fcn_export.families.d2l import D2lFcn
@@ -71,7 +74,7 @@ def test_every_family_goes_straight_to_onnx(tree, tmp_path, capsys, arch):
     best = tmp_path / f"{arch}-best.pth"
     command = next(line for line in told.splitlines() if line.startswith("next: "))
     words = command.removeprefix("next: python export/to_onnx.py ").split()
-    assert words[0] == str(best)
+    assert words == [str(best)]
     assert to_onnx.main([*words, "-o", str(tmp_path / "net.onnx")]) == 0
     assert f"{TINY[arch][0].family} " in capsys.readouterr().out
     with fcnrt.Segmenter(tmp_path / "net.onnx") as segment:
@@ -80,7 +83,7 @@ def test_every_family_goes_straight_to_onnx(tree, tmp_path, capsys, arch):
 
 def test_run_leaves_checkpoints_curves_and_nothing_else(tree, tmp_path, capsys):
     assert train.main(options(tree, tmp_path / "made", D2L, 2)) == 0
-    names = {f"{D2L}-best.pth", f"{D2L}-last.pth", "curves.csv", "curves.png", "training.pt"}
+    names = {f"{D2L}-best.pth", f"{D2L}-last.pth", "curves.csv", "curves.png", "samples.png", "training.pt"}
     assert {path.name for path in (tmp_path / "made").iterdir()} == names
     told = capsys.readouterr().out
     assert "4 frames to train on, 2 to validate on" in told and "epoch 2/2  loss" in told
@@ -191,6 +194,19 @@ def test_options_reach_what_they_name(tree, tmp_path):
     assert rates[0] < rates[1] == pytest.approx(0.3) and rates[4] == pytest.approx(0, abs=1e-9)
 
 
+def test_own_classes_in_a_voc_tree_are_those_that_are_trained(tmp_path, capsys):
+    tree = trees.voc(tmp_path / "data")
+    for seed, path in enumerate((tree / "SegmentationClass").iterdir()):
+        trees.save_labels(path, trees.labels(seed, 5), palette=True)
+    (tree / "classes.txt").write_text("\n".join("abcde") + "\n")
+    assert train.main(options(tree, tmp_path / "run")) == 0
+    told = capsys.readouterr().out
+    assert "2 frames to train on, 2 to validate on" in told and "million weights, 5 classes" in told
+    assert re.search(r"^ +3 d +\d+\.\d\d% of the annotated pixels, in 2 frames$", told, flags=re.M)
+    facts = remembered(torch.load(tmp_path / f"run/{D2L}-best.pth", weights_only=True), "best.pth")
+    assert facts.classes == tuple("abcde") and facts.palette == "generated" and facts.crop == (64, 64)
+
+
 @pytest.mark.parametrize(
     ("asked", "times", "bf16", "said"),
     [
@@ -204,7 +220,7 @@ def test_precision_is_chosen_and_said_at_once(tree, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(train, "bf16_times", lambda network, device: times)
     assert train.main(options(tree, tmp_path, D2L, 1, "--precision", asked)) == 0
     told = capsys.readouterr().out
-    assert told.startswith(f"precision  {said}\n") and (", bfloat16, from" in told) == bf16
+    assert f"precision  {said}\n" in told and (", bfloat16, from" in told) == bf16
     monkeypatch.setattr(train, "bf16_times", None)  # the run has decided
     assert train.main(options(tree, tmp_path, D2L, 1, "--precision", asked, "--resume")) == 0
     assert (", bfloat16, from" in capsys.readouterr().out) == bf16
@@ -229,12 +245,12 @@ def test_classification_weights_begin_the_network(tree, tmp_path):
     assert torch.equal(net.state_dict()["7.0.conv2.weight"], donor.state_dict()["7.0.conv2.weight"])
 
 
-def test_generated_streets_are_a_data_set_as_well(tmp_path, monkeypatch, capsys):
+def test_generated_streets_are_a_data_set_as_well(tmp_path, monkeypatch):
     monkeypatch.setattr("fcn_bench.data.datasets.SCENE_COUNTS", {"train": 2, "val": 1})
     arguments = ["--arch", "slim", "--data", "scenes", "--epochs", "1", "--batch", "2", "--crop", "32x64"]
     assert train.main([*arguments, "-o", str(tmp_path)]) == 0
-    assert {"classes.txt", "palette.txt"} <= {path.name for path in tmp_path.iterdir()}
-    assert f"--classes {tmp_path / 'classes.txt'} --palette {tmp_path / 'palette.txt'}" in capsys.readouterr().out
+    facts = remembered(torch.load(tmp_path / "slim-best.pth", weights_only=False), "slim-best.pth")
+    assert facts.classes == scenes.CLASSES and facts.palette == tuple(map(tuple, scenes.PALETTE.tolist()))
     assert sum(parameter.numel() for parameter in TorchvisionFcn(plan=SLIM, hidden=64, classes=10).parameters()) < 4e5
 
 

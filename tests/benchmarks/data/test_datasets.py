@@ -71,7 +71,7 @@ def test_kind_may_be_named(tmp_path):
     trees.cityscapes(tmp_path)
     assert open_data(tmp_path, "val").name == "cityscapes"
     assert open_data(tmp_path, "val", kind="camvid").palette == "camvid"
-    with pytest.raises(DataError, match="data set ade: expected one of voc, cityscapes, camvid"):
+    with pytest.raises(DataError, match="data set ade: expected one of voc, cityscapes, camvid, folders"):
         open_data(tmp_path, "val", kind="ade")
 
 
@@ -165,10 +165,10 @@ def _strange(path):
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (_colours, "expected a palette or grey PNG of class indices, got one of mode RGB"),
+        (_colours, "expected the colours of 11 classes, got .*; if that is not annotated add --void"),
         (_other_size, r"expected \(37, 53\) pixels as .*train_0.png, got \(36, 53\)"),
         (_strange, "expected classes 0 to 10 or 255 for void, got 12"),
-        (lambda path: path.write_bytes(path.read_bytes()[:90]), "cannot read this label map"),
+        (lambda path: path.write_bytes(path.read_bytes()[:90]), "cannot read this mask"),
     ],
 )
 def test_damaged_labels_name_their_file(tmp_path, damage, expected):
