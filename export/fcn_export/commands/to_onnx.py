@@ -178,7 +178,8 @@ def _report(output: Path, opened: Opened, spec: ModelSpec, agreement: Agreement,
     print(f"  frames     uint8 ({batch}, {height}, {width}, 3) {spec.color}, from {net.min_size}x{net.min_size} up")
     print(f"  labels     {label_type} ({batch}, {height}, {width})")
     print(f"  precision  {spec.precision}")
-    print(f"  agreement  {agreement.share:.4%} of {agreement.pixels} labels equal torch's, at {sizes}")
+    before = ", before int8" if spec.precision == Precision.INT8 else ""
+    print(f"  agreement  {agreement.share:.4%} of {agreement.pixels} labels equal torch's, at {sizes}{before}")
     if agreement.share < USUAL:
         print(f"  caution    trained networks keep {USUAL:.1%}: compare mIoU before you rely on this file")
 

@@ -107,7 +107,7 @@ class _Builder:
         if not self._parser.parse(source.model.SerializeToString()):
             raise self._failure(f"cannot parse {source.path}", self._parser_errors())
         self._check_interface(network)
-        if self._is_half and not self._flavour.strongly_typed:
+        if Precision.FP16 in source.convolutions and not self._flavour.strongly_typed:
             constrain(self._trt, network, tensor_types(source))
         check_network(self._trt, network, source.convolutions, str(source.path))
         return network
@@ -115,7 +115,7 @@ class _Builder:
     def configure(self, network: Any, options: BuildOptions) -> Any:
         """A builder config with everything but progress monitor and timing cache."""
         config = self._builder.create_builder_config()
-        configure(self._flavour, config, options, self._is_half)
+        configure(self._flavour, config, options, self._source.convolutions)
         for profile in options.profiles:
             self._add_profile(config, profile)
         linear = 1 << int(self._trt.TensorFormat.LINEAR)
@@ -157,10 +157,6 @@ class _Builder:
             return None, "its inspector gives no JSON"
         check_engine(census, self._source.convolutions, str(self._source.path))
         return census, ""
-
-    @property
-    def _is_half(self) -> bool:
-        return Precision.FP16 in self._source.convolutions
 
     def _check_interface(self, network: Any) -> None:
         """The parser answers True to anything: look what it made."""

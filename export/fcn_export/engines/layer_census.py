@@ -24,10 +24,14 @@ _WORDS = {"fp16": r"\b(half|fp16)\b", "fp32": r"\b(float|fp32)\b", "int8": r"\bu
 def network_census(network: Any) -> Census:
     """Count the layers of a parsed network by type and by the type of their first output.
 
-    Where a precision was demanded of a layer (TensorRT 8.6), it is that one.
+    Where a precision was demanded of a layer (TensorRT 8.6), it is that one. A convolution between Q/DQ is an int8 one,
+    whatever its output is typed.
     """
-    layers = (network.get_layer(index) for index in range(network.num_layers))
-    return _counted((layer.type.name.lower(), _precision(layer)) for layer in layers)
+    quantised = _quantised(network)
+    return _counted(
+        (layer.type.name.lower(), Precision.INT8 if layer.name in quantised else _precision(layer))
+        for layer in _layers(network)
+    )
 
 
 def check_network(trt: Any, network: Any, expected: Mapping[str, int], source: str) -> None:
@@ -42,9 +46,11 @@ def check_network(trt: Any, network: Any, expected: Mapping[str, int], source: s
     Raises:
         ExportError: a convolution reads, computes or writes another type than its weights have, or the numbers differ.
     """
-    found: Counter[str] = Counter()
-    for layer in (network.get_layer(index) for index in range(network.num_layers)):
-        if layer.type.name in CONVOLUTIONS:
+    found, quantised = Counter[str](), _quantised(network)
+    for layer in _layers(network):
+        if layer.name in quantised:
+            found[Precision.INT8] += 1
+        elif layer.type.name in CONVOLUTIONS:
             types = _convolution_types(trt, layer)
             if len(set(types.values())) > 1:
                 text = ", ".join(f"{part} {precision}" for part, precision in types.items())
@@ -72,7 +78,7 @@ def check_engine(census: Census, expected: Mapping[str, int], source: str) -> No
         ExportError: it does.
     """
     shown = convolutions(census)
-    known = {precision for precision in FLOATS if shown[precision]}
+    known = {precision for precision in Precision if shown[precision]}
     wanted = max(expected, key=lambda precision: expected[precision])
     if known and wanted not in known:
         raise ExportError(
@@ -93,6 +99,22 @@ def convolutions(census: Census) -> Counter[str]:
 def census_text(precisions: Mapping[str, int]) -> str:
     """ "16 fp16, 5 fp32"."""
     return ", ".join(f"{count} {precision}" for precision, count in sorted(precisions.items()))
+
+
+def _layers(network: Any) -> Iterator[Any]:
+    return (network.get_layer(index) for index in range(network.num_layers))
+
+
+def _quantised(network: Any) -> set[str]:
+    """Names of the convolutions whose input and weights both come out of a DequantizeLinear: they become int8."""
+    rounded = {layer.get_output(0).name for layer in _layers(network) if layer.type.name == "DEQUANTIZE"}
+    return {
+        layer.name
+        for layer in _layers(network)
+        if layer.type.name in CONVOLUTIONS
+        and layer.num_inputs > 1
+        and {layer.get_input(0).name, layer.get_input(1).name} <= rounded
+    }
 
 
 def _precision(layer: Any) -> str:

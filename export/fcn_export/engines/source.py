@@ -14,12 +14,13 @@ from onnx import ModelProto, ValueInfoProto, helper
 
 from fcnrt.contract.kernel_records import labels_name
 from fcnrt.contract.onnx_file import Fixed, OnnxFile, precisions
-from fcnrt.contract.precision import FLOATS, Precision
+from fcnrt.contract.precision import Precision
 from fcnrt.contract.spec import EXPORT_AGAIN, ModelSpec
 from fcnrt.contract.types import Shape
 from fcnrt.errors import first_line
 
 from ..errors import ExportError
+from .quantization import check_quantization, int8_weights
 
 MAX_BYTES = 2**31 - 1  # of one protobuf file
 MAX_ELEMENTS = 2**31 - 1  # of one tensor in TensorRT
@@ -61,9 +62,10 @@ class EngineSource:
     @property
     def convolutions(self) -> Counter[str]:
         """How many convolutions of the graph have weights of each precision."""
-        types = {tensor.name: tensor.data_type for tensor in self.model.graph.initializer}
-        kernels = [node.input[1] for node in self.model.graph.node if node.op_type in CONVOLUTIONS]
-        return Counter(PRECISIONS.get(types.get(kernel, 0), "unknown") for kernel in kernels)
+        graph = self.model.graph
+        types = {tensor.name: PRECISIONS.get(tensor.data_type, "unknown") for tensor in graph.initializer}
+        types.update(dict.fromkeys(int8_weights(self.model), Precision.INT8))
+        return Counter(types.get(node.input[1], "unknown") for node in graph.node if node.op_type in CONVOLUTIONS)
 
 
 def read_source(path: Path, tail: str) -> EngineSource:
@@ -80,14 +82,16 @@ def read_source(path: Path, tail: str) -> EngineSource:
     """
     data = _read(path)
     file = OnnxFile(path, data)
-    _check_precision(file)
     _check_graph(data, path)
+    check_quantization(file.proto, path)
     if tail == "kernel":
         file.cut_at_scores()
     else:
         _check_labels_fit(file)
     output, sha256 = file.proto.graph.output[0].name, hashlib.sha256(data).hexdigest()
-    return EngineSource(path, sha256, file.spec, file.proto, output, file.scores_type, file.fixed_shape)
+    source = EngineSource(path, sha256, file.spec, file.proto, output, file.scores_type, file.fixed_shape)
+    _check_precision(source)
+    return source
 
 
 def tensor_types(source: EngineSource) -> dict[str, Precision]:
@@ -140,11 +144,12 @@ def _check_graph(data: bytes, path: Path) -> None:
         ) from error
 
 
-def _check_precision(file: OnnxFile) -> None:
-    if file.spec.precision not in FLOATS:
+def _check_precision(source: EngineSource) -> None:
+    stated, found = source.spec.precision, source.convolutions
+    if stated not in found:
         raise ExportError(
-            f"{file.path}: expected a file in {' or '.join(FLOATS)}, got {file.spec.precision}, of which no engine can "
-            "be built yet; export it with --precision fp16"
+            f"{source.path}: says that it is {stated}, its convolutions are {', '.join(sorted(found)) or 'none'}; "
+            f"{EXPORT_AGAIN}"
         )
 
 

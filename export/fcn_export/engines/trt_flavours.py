@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from fcnrt.contract.flavours import MODULES, FlavourName, version_tuple
+from fcnrt.contract.precision import Precision
 from fcnrt.contract.profiles import Profile
 from fcnrt.errors import first_line, pip_install
 
@@ -118,16 +120,18 @@ def check_options(flavour: Flavour, options: BuildOptions, timing_cache: bool, g
         )
 
 
-def configure(flavour: Flavour, config: Any, options: BuildOptions, half: bool) -> None:
+def configure(flavour: Flavour, config: Any, options: BuildOptions, precisions: Collection[str]) -> None:
     """Set a builder config up, all but the profiles and the timing cache.
 
     Args:
-        half: the network has half-precision layers.
+        precisions: of the network's convolutions.
     """
     trt = flavour.trt
     if flavour.ahead_of_time:
         _set_targets(flavour, config, options.sms)
-    if half and not flavour.strongly_typed:
+    if Precision.INT8 in precisions and not flavour.strongly_typed:
+        config.set_flag(trt.BuilderFlag.INT8)  # explicit quantisation: Q/DQ alone says where
+    if Precision.FP16 in precisions and not flavour.strongly_typed:
         config.set_flag(trt.BuilderFlag.FP16)
         config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
     if not options.tf32:  # on by default, where a float32 file should give what float32 gives elsewhere

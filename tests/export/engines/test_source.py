@@ -219,7 +219,7 @@ def unsorted(model: onnx.ModelProto) -> None:
         (fact("classes", ["a", "b"]), "inner tensor scores float (N, 2, h, w), got frames uint8"),
         (fact("min_size", 0), "invalid fcn.* metadata (expected a whole number from 1 to 4096, got 0)"),
         (fact("min_size", "32"), "invalid fcn.* metadata (expected a whole number from 1 to 4096, got '32')"),
-        (fact("precision", "int8"), "expected a file in fp32 or fp16, got int8"),
+        (fact("precision", "int8"), "says that it is int8, its convolutions are fp32"),
         (bad_json, "not JSON"),
         (renamed_input, "got images uint8 (batch, height, width, 3)"),
         (second_output, "changed by another tool"),
