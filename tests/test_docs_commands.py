@@ -39,6 +39,7 @@ NOT_RUN = {
     r"\.engine|build_engine\.py": "needs a GPU; tests/export builds for TensorRT for RTX, tests/gpu runs engines",
     r"rtsp://|camera:": "needs a camera; tests/runtime/video has servers",
     r"examples/": "tests/examples runs them",
+    r" runs/": "tests/test_docs_own_data.py runs the page from top to bottom",
     r"train\.py": "needs a data set; tests/benchmarks trains on drawn ones",
     r"parity\.py": "needs a data set; tests/benchmarks measures on drawn ones",
     r"five_lines\.py": "needs a data set; tests/benchmarks measures on a drawn one",
