@@ -30,6 +30,7 @@ class CheckpointOptions:
         family, variant: named instead of recognised.
         weights: which of several networks in the file: a key of its dict, or a prefix of the network's keys.
         output_stride: of a ResNet whose dilation the keys cannot tell.
+        align_corners: of the last upsampling, where the keys cannot tell.
         input: what was stated of the frames in training.
         trust_pickle: also read whole-module pickles, without running their code.
     """
@@ -38,6 +39,7 @@ class CheckpointOptions:
     variant: str | None = None
     weights: str | None = None
     output_stride: int | None = None
+    align_corners: bool | None = None
     input: InputFacts = InputFacts()
     trust_pickle: bool = False
 
@@ -45,6 +47,6 @@ class CheckpointOptions:
 def checkpoint_options(options: argparse.Namespace) -> CheckpointOptions:
     """What the flags of `command_line.add_checkpoint_flags` say."""
     facts = InputFacts(options.input_color, options.input_scale, options.mean, options.std)
-    return CheckpointOptions(
-        options.family, options.variant, options.weights, options.output_stride, facts, options.trust_pickle
-    )
+    aligned = {None: None, "yes": True, "no": False}[options.align_corners]
+    structure = (options.output_stride, aligned)
+    return CheckpointOptions(options.family, options.variant, options.weights, *structure, facts, options.trust_pickle)

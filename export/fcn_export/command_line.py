@@ -73,6 +73,7 @@ def add_checkpoint_flags(parser: Any) -> None:
     add("--variant", help="name the variant where the keys cannot tell, e.g. fcn8s or fcn8s-atonce")
     add("--weights", metavar="KEY", help="which network of several in the file, by its key or prefix, e.g. model_ema")
     add("--output-stride", type=int, choices=(8, 16, 32), help="of a ResNet whose dilation the keys cannot tell")
+    add("--align-corners", choices=("yes", "no"), help="of the last upsampling, where the keys cannot tell")
     add("--input-scale", type=_positive, metavar="1/255|1", help="what frames (0-255) were multiplied by in training")
     add("--input-color", choices=("rgb", "bgr"), help="channel order of the frames in training")
     add("--mean", "--input-mean", type=_triple, metavar="A,B,C", help="subtracted after that, channels in that order")

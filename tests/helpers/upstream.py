@@ -29,10 +29,11 @@ def torchvision_fcn(classes: int, bottleneck: bool = False, dilate: Sequence[boo
     return lively(net, net.classifier[4])
 
 
-def lively(net: nn.Module, *scores: nn.Module) -> nn.Module:
+def lively(net: nn.Module, *scores: nn.Module, balance: Sequence[nn.Module] | None = None) -> nn.Module:
     """The network in eval mode with statistics of its own in every BatchNorm, and classes that all win somewhere.
 
-    `scores` are the layers whose outputs are classes: they are centred and scaled on one textured picture.
+    `scores` are the layers whose outputs are classes: they, or those in `balance`, are centred and scaled on one
+    textured picture.
     """
     net.eval().requires_grad_(False)
     for module in net.modules():
@@ -43,7 +44,7 @@ def lively(net: nn.Module, *scores: nn.Module) -> nn.Module:
             module.bias.normal_(0, 0.2)
         elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) and module not in scores:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    hooks = [layer.register_forward_hook(_balance) for layer in scores]
+    hooks = [layer.register_forward_hook(_balance) for layer in (scores if balance is None else balance)]
     net(prepared(frame(seed=5), **IMAGENET))
     for hook in hooks:
         hook.remove()

@@ -61,6 +61,11 @@ def _published(family: type[Fcn], published: tuple[InputContract, ...], stated: 
     fitting = [contract for contract in published if _fits(contract, stated)]
     if len(fitting) == 1:
         return fitting[0]
+    if not published:
+        raise ExportError(
+            f"{family.family}: every data set has its own mean and std there, which the weights do not tell; add "
+            "--mean R,G,B --std R,G,B from its data loader, for frames divided by 255"
+        )
     if not fitting:
         raise ExportError(_unpublished(family, published, stated))
     choices = " or ".join(f"{telling_flags(one, fitting)} ({described(one)})" for one in fitting)

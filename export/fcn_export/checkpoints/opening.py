@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..checkpoint_options import CheckpointOptions, InputFacts
-from ..families import Fcn, InputContract
+from ..errors import ExportError
+from ..families import Fcn, InputContract, Told
 from .building import build, some, strangers
 from .contracts import NOTHING, choose_contract, described
 from .reading import TORCHVISION_NAMES, Checkpoint, fetch_torchvision, load_checkpoint
-from .recognition import recognise
-from .remembered import Remembered
+from .recognition import recognise, told_of
 
-Palette = str | Sequence[Sequence[int]]
+Palette = str | tuple[tuple[int, int, int], ...]
+EVEN = 0.5  # the probability of a logit of 0
 
 
 @dataclass(frozen=True)
@@ -45,24 +46,30 @@ def open_checkpoint(name: str, options: CheckpointOptions) -> Opened:
         ExportError: it cannot be read or recognised, or something must be said; the text tells what.
     """
     checkpoint = _load(name, options)
-    family, variant = recognise(checkpoint, options.family, options.variant, options.output_stride)
+    structure = {"output_stride": options.output_stride, "align_corners": options.align_corners}
+    family, variant = recognise(checkpoint, options.family, options.variant, **structure)
+    told = told_of(checkpoint, family)
+    _check_told(checkpoint, told)
     net = build(checkpoint, family, variant)
-    told = checkpoint.told
-    if told and (told.family != net.family or len(told.classes) != net.classes):
-        told = None
-    contract, source = _contract(family, net, options.input, told)
-    lines = (*_whereabouts(checkpoint, net), *_assumptions(net, contract, source))
-    return Opened(checkpoint, net, contract, told and told.classes, told and told.palette, lines)
+    if net.one_class and told.threshold != EVEN:
+        net.decide_above(told.threshold)
+    contract, source = _contract(net, options.input, told)
+    lines = (*_whereabouts(checkpoint, net), *_assumptions(net, told), f"trained on {described(contract)} ({source})")
+    classes = told.classes if told.classes and len(told.classes) == net.classes else None
+    return Opened(checkpoint, net, contract, classes, told.palette if classes else None, lines)
 
 
-def _contract(family: type[Fcn], net: Fcn, stated: InputFacts, told: Remembered | None) -> tuple[InputContract, str]:
+def _check_told(checkpoint: Checkpoint, told: Told) -> None:
+    if told.problem:
+        raise ExportError(f"{checkpoint.path}: its config says {told.problem}, which is not supported")
+
+
+def _contract(net: Fcn, stated: InputFacts, told: Told) -> tuple[InputContract, str]:
     """What the input was in training, and who says so."""
-    if stated != NOTHING:
-        return choose_contract(family, stated, net.classes), "as stated"
-    if told is not None:
-        return told.contract, "as its trainer wrote"
+    if stated == NOTHING and told.contract is not None:
+        return told.contract, told.source
     published = "as published; --mean --std --input-color to say otherwise"
-    return choose_contract(family, stated, net.classes), published
+    return choose_contract(type(net), stated, net.classes), published if stated == NOTHING else "as stated"
 
 
 def _whereabouts(checkpoint: Checkpoint, net: Fcn) -> Iterator[str]:
@@ -74,12 +81,12 @@ def _whereabouts(checkpoint: Checkpoint, net: Fcn) -> Iterator[str]:
         yield f"left out   {some(left_out)}, which belong to no network"
 
 
-def _assumptions(net: Fcn, contract: InputContract, source: str) -> Iterator[str]:
+def _assumptions(net: Fcn, told: Told) -> Iterator[str]:
     if net.assumed:
         yield f"structure  {net.assumed}"
     if net.one_class:
-        yield "sigmoid    one class: label 1 where its logit is above 0, label 0 elsewhere"
-    yield f"trained on {described(contract)} ({source})"
+        above = "its logit is above 0" if told.threshold == EVEN else f"its sigmoid is above {told.threshold:g}"
+        yield f"sigmoid    one class: label 1 where {above}, label 0 elsewhere"
 
 
 def _load(name: str, options: CheckpointOptions) -> Checkpoint:

@@ -8,40 +8,35 @@ from collections.abc import Iterable, Set
 import torch
 
 from ..errors import ExportError
-from ..families import FAMILIES, Fcn
+from ..families import FAMILIES, Fcn, Told
 from .building import COUNTERS, some
 from .lookalikes import LOOKALIKES, kind_of
 from .reading import Checkpoint
 
 
 def recognise(
-    checkpoint: Checkpoint, family: str | None = None, variant: str | None = None, output_stride: int | None = None
+    checkpoint: Checkpoint, family: str | None = None, variant: str | None = None, **structure: object
 ) -> tuple[type[Fcn], str]:
-    """The family and variant of a checkpoint: from its keys, else from the names in its hints.
+    """The family and variant of a checkpoint: from its keys, else from what the file says or is called.
 
     Args:
         checkpoint: what `load_checkpoint` gave.
         family: name it instead of recognising it.
         variant: name it where keys and hints cannot tell.
-        output_stride: name the variant by it, where a family has one for each.
+        structure: parts of `Fcn.structure_of` that name the variant; None where nothing was stated.
 
     Raises:
         ExportError: no family matches, or the variant is open; the text says what to add.
     """
     found = _family(checkpoint, family)
     admitted = found.variants_of(checkpoint.state)
-    told = checkpoint.told
-    if told is not None and told.family == found.family and variant is None and output_stride is None:
-        variant = told.variant
-    if output_stride is not None:
-        variant = _variant_of_stride(checkpoint, found, output_stride, variant)
-    if variant is None and len(admitted) == 1:
-        return found, admitted[0]
-    if variant is None:
-        return found, _variant_from_hints(checkpoint, found, admitted)
-    if variant not in admitted:
+    if variant is not None and variant not in admitted:
         raise ExportError(f"--variant {variant}: the keys of {checkpoint.path} say {found.family} {_either(admitted)}")
-    return found, variant
+    admitted = admitted if variant is None else (variant,)
+    for name, value in structure.items():
+        if value is not None:
+            admitted = _of_structure(checkpoint, found, admitted, name, value)
+    return found, admitted[0] if len(admitted) == 1 else _told_variant(checkpoint, found, admitted)
 
 
 def _family(checkpoint: Checkpoint, name: str | None) -> type[Fcn]:
@@ -57,29 +52,48 @@ def _family(checkpoint: Checkpoint, name: str | None) -> type[Fcn]:
     raise ExportError(_unknown(checkpoint, candidates))
 
 
-def _variant_from_hints(checkpoint: Checkpoint, family: type[Fcn], admitted: tuple[str, ...]) -> str:
-    longest_first = sorted(admitted, key=len, reverse=True)
-    for hint in checkpoint.hints:
-        for variant in longest_first:
-            if _names(hint, variant):
-                return variant
-    if family.usual_variant is not None:
-        return family.usual_variant
-    raise ExportError(
-        f"{checkpoint.path}: {family.family} {_either(admitted)} have the same keys; "
-        f"add --variant {' or --variant '.join(admitted)}"
-    )
+def _of_structure(
+    checkpoint: Checkpoint, family: type[Fcn], admitted: tuple[str, ...], name: str, value: object
+) -> tuple[str, ...]:
+    """The variants of which a flag is true."""
+    structures = {variant: family.structure_of(variant, checkpoint.state) for variant in admitted}
+    fitting = tuple(variant for variant, structure in structures.items() if structure.get(name) == value)
+    if fitting:
+        return fitting
+    known = sorted({_word(structure[name]) for structure in structures.values() if name in structure})
+    has = f"has {' or '.join(known)}" if known else "has no such choice"
+    flag = f"--{name.replace('_', '-')} {_word(value)}"
+    raise ExportError(f"{flag}: this {family.family} network {has}; drop the flag")
 
 
-def _variant_of_stride(checkpoint: Checkpoint, family: type[Fcn], output_stride: int, variant: str | None) -> str:
-    found = family.variant_of_stride(checkpoint.state, output_stride)
-    if found is None:
-        raise ExportError(f"--output-stride {output_stride}: not to be had with this {family.family} network; drop it")
-    if variant not in (None, found):
+def _told_variant(checkpoint: Checkpoint, family: type[Fcn], admitted: tuple[str, ...]) -> str:
+    """The variant by what a trainer wrote, the names in the hints, or as published; else it is asked for."""
+    told = told_of(checkpoint, family)
+    if told.variant in admitted:
+        return str(told.variant)
+    for name, value in told.structure.items():
+        admitted = tuple(v for v in admitted if family.structure_of(v, checkpoint.state)[name] == value) or admitted
+    named = _variant_from_hints(checkpoint, admitted) or family.usual_among(admitted)
+    if named is None:
         raise ExportError(
-            f"--output-stride {output_stride}: this is --variant {found}, got {variant}; drop one of them"
+            f"{checkpoint.path}: {family.family} {_either(admitted)} have the same keys; "
+            f"add {family.question(admitted)}"
         )
-    return found
+    return named
+
+
+def told_of(checkpoint: Checkpoint, family: type[Fcn]) -> Told:
+    """What the file says of its network; a trainer of ours before anybody else's `meta`."""
+    own = checkpoint.told
+    if own is None or own.family != family.family:
+        return family.told(checkpoint.meta)
+    return Told(own.variant, {}, own.contract, own.classes, own.palette, source="as its trainer wrote")
+
+
+def _variant_from_hints(checkpoint: Checkpoint, admitted: tuple[str, ...]) -> str | None:
+    longest_first = sorted(admitted, key=len, reverse=True)
+    named = (variant for hint in checkpoint.hints for variant in longest_first if _names(hint, variant))
+    return next(named, None)
 
 
 def _names(hint: str, variant: str) -> bool:
@@ -122,6 +136,11 @@ def _by_place(keys: Iterable[str]) -> dict[str, str]:
 
 def _likeness(first: Set[str], second: Set[str]) -> float:
     return len(first & second) / len(first | second)
+
+
+def _word(value: object) -> str:
+    """A value as its flag takes it."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _either(names: tuple[str, ...]) -> str:

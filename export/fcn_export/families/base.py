@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,28 @@ class ScoreDeconv(nn.ConvTranspose2d):
     """Transposed convolution over class scores: upsampling, bilinear unless it was trained."""
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a file says of its network beside the weights; empty where it says nothing.
+
+    Attributes:
+        variant: the variant itself, or
+        structure: what `Fcn.structure_of` says of it.
+        threshold: the probability that a single class must exceed.
+        problem: what it says of the network that the exporter does not know.
+        source: who says so, for a report.
+    """
+
+    variant: str | None = None
+    structure: Mapping[str, Any] = field(default_factory=dict)
+    contract: InputContract | None = None
+    classes: tuple[str, ...] | None = None
+    palette: str | tuple[tuple[int, int, int], ...] | None = None
+    threshold: float = 0.5
+    problem: str = ""
+    source: str = ""
+
+
 class Fcn(nn.Module, ABC):
     """One family of FCN checkpoints: facts, recognition, layers and forward pass, keys named as upstream names them.
 
@@ -71,7 +93,6 @@ class Fcn(nn.Module, ABC):
     family: ClassVar[str]
     source: ClassVar[str]
     variants: ClassVar[tuple[str, ...]]
-    usual_variant: ClassVar[str | None] = None  # the published one, where keys do not tell and others are rare
     anchors: ClassVar[tuple[tuple[str, ...], ...]]  # the keys that tell the family; sets of them where it has several
     contracts: ClassVar[tuple[InputContract, ...]]  # several where the weights cannot tell
     default_classes: ClassVar[Mapping[int, str]] = {21: "voc"}  # class count -> name of a list in class_names.py
@@ -105,9 +126,24 @@ class Fcn(nn.Module, ABC):
         return cls.contracts
 
     @classmethod
-    def variant_of_stride(cls, state: State, output_stride: int) -> str | None:
-        """The variant of an output stride; None where the family has no such choice, or none of that stride."""
+    def structure_of(cls, variant: str, state: State) -> dict[str, Any]:
+        """What the flags `--output-stride` and `--align-corners` name of a variant, where the family has a choice."""
+        return {}
+
+    @classmethod
+    def usual_among(cls, variants: tuple[str, ...]) -> str | None:
+        """The published one of variants that neither keys nor names tell; None where it must be asked for."""
         return None
+
+    @classmethod
+    def question(cls, variants: tuple[str, ...]) -> str:
+        """The flags, of which one must be added to choose among variants."""
+        return f"--variant {' or --variant '.join(variants)}"
+
+    @classmethod
+    def told(cls, meta: Mapping[str, Any]) -> Told:
+        """What a trainer's `meta` beside the weights tells."""
+        return Told()
 
     @classmethod
     @abstractmethod
@@ -127,6 +163,10 @@ class Fcn(nn.Module, ABC):
         """Normalised pictures (N, 3, H, W) to full-size logits (N, C, H, W), as upstream computes them."""
         height, width = x.shape[-2:]
         return self.upsample(self.scores(pad_to_multiple(x, self.multiple)), height, width)
+
+    def decide_above(self, probability: float) -> None:
+        """Shift the logit of a network of one class, so that 0 stands for this probability."""
+        raise NotImplementedError(f"{self.family} has no threshold")
 
     @property
     def assumed(self) -> str:

@@ -96,7 +96,13 @@ def _block(bottleneck: bool, channels: int, stage: Stage, stride: int, dilation:
     if stride != 1 or channels != stage.out:
         shortcut = nn.Sequential(nn.Conv2d(channels, stage.out, 1, stride, bias=False), nn.BatchNorm2d(stage.out))
     if not bottleneck:
-        return BasicBlock(channels, stage.out, stride, shortcut, dilation=dilation)
+        return _dilated(BasicBlock(channels, stage.out, stride, shortcut), dilation)
     planes = stage.out // Bottleneck.expansion
     base_width = 64 * (stage.width + 0.5) / planes  # torchvision takes int(planes * base_width / 64)
     return Bottleneck(channels, planes, stride, shortcut, base_width=base_width, dilation=dilation)  # type: ignore[arg-type]
+
+
+def _dilated(block: BasicBlock, dilation: int) -> BasicBlock:
+    """mmsegmentation dilates the first convolution of a basic block; torchvision none."""
+    block.conv1.dilation = block.conv1.padding = (dilation, dilation)
+    return block

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from fcnrt.contract.tail import Tail
@@ -22,7 +24,6 @@ class TorchvisionFcn(Fcn):
     family = "torchvision"
     source = "pytorch/vision"
     variants = ("fcn", "fcn-stride16", "fcn-stride32")
-    usual_variant = "fcn"
     anchors = (("classifier.4.weight", "classifier.0.weight", "backbone.conv1.weight"),)
     contracts = (IMAGENET,)
     tail = Tail("half_pixel")
@@ -47,9 +48,12 @@ class TorchvisionFcn(Fcn):
         return cls.variants if _has_bottlenecks(state) else ("fcn",)
 
     @classmethod
-    def variant_of_stride(cls, state: State, output_stride: int) -> str | None:
-        admitted = [v for v in cls.variants_of(state) if _output_stride(v, _has_bottlenecks(state)) == output_stride]
-        return admitted[0] if admitted else None
+    def structure_of(cls, variant: str, state: State) -> dict[str, Any]:
+        return {"output_stride": _output_stride(variant, _has_bottlenecks(state))}
+
+    @classmethod
+    def usual_among(cls, variants: tuple[str, ...]) -> str | None:
+        return variants[0]
 
     @classmethod
     def from_state(cls, state: State, variant: str) -> TorchvisionFcn:

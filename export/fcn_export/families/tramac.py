@@ -112,7 +112,12 @@ class TramacResNetFcn(Fcn):
     family = "tramac-resnet"
     source = "Tramac/awesome-semantic-segmentation-pytorch"
     variants = ("fcn",)
-    anchors = (("head.block.0.weight", "pretrained.conv1.0.weight"),)
+    # as Tramac names the head, and as PyTorch-Encoding and FastFCN do, from whose networks it was taken
+    anchors = (
+        ("head.block.0.weight", "pretrained.conv1.0.weight"),
+        ("head.conv5.0.weight", "pretrained.conv1.0.weight"),
+        ("head.conv5.0.weight", "pretrained.conv1.weight"),
+    )
     contracts = (IMAGENET,)
     default_classes = CLASSES
     tail = Tail("align_corners")
@@ -127,11 +132,13 @@ class TramacResNetFcn(Fcn):
 
     @classmethod
     def canonical(cls, state: State) -> State:
-        return _without(state, "auxlayer.", "pretrained.fc.")
+        kept = _without(state, "auxlayer.", "pretrained.fc.")
+        return {key.replace("head.conv5.", "head.block."): value for key, value in kept.items()}
 
     @classmethod
     def from_state(cls, state: State, variant: str) -> TramacResNetFcn:
-        stem = [f"pretrained.conv1.{index}.weight" for index in (0, 3, 6)]
+        deep = "pretrained.conv1.0.weight" in state
+        stem = [f"pretrained.conv1.{index}.weight" for index in (0, 3, 6)] if deep else ["pretrained.conv1.weight"]
         plan = ResNetPlan.from_state(state, stem, [f"pretrained.{layer}" for layer in LAYERS])
         hidden, classes = (state[f"head.block.{index}.weight"].shape[0] for index in (0, 4))
         return cls(variant, plan, hidden, classes)

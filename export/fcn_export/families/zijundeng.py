@@ -1,4 +1,5 @@
-"""zijundeng/pytorch-semantic-segmentation: models/fcn{32,16,8}s.py, the Caffe-style network under other names.
+"""zijundeng/pytorch-semantic-segmentation: models/fcn{32,16,8}s.py, the Caffe-style network under other names; and
+yassouali/pytorch-segmentation: models/fcn.py, its FCN8 under others again.
 
 It always scales pool4 and pool3, and it trains its deconvolutions.
 """
@@ -36,6 +37,40 @@ class ZijundengFcn(CaffeFcn):
     def canonical(cls, state: State) -> State:
         slices = SLICES[cls.variants_of(state)[0]]
         return {_caffe_key(key, slices): value for key, value in state.items()}
+
+
+class YassoualiFcn(ZijundengFcn):
+    """The same network under other names; each data set has its own mean and std there, so they are asked for."""
+
+    family = "yassouali"
+    source = "yassouali/pytorch-segmentation"
+    variants = ("fcn8s",)
+    anchors = (("up_final.weight", "output.6.weight", "pool5.0.weight", "adj_pool3.weight"),)
+    contracts = (IMAGENET,)
+
+    @classmethod
+    def published_contracts(cls, classes: int | None) -> tuple[InputContract, ...]:
+        return ()
+
+    @classmethod
+    def variants_of(cls, state: State) -> tuple[str, ...]:
+        return cls.variants
+
+    @classmethod
+    def canonical(cls, state: State) -> State:
+        return super().canonical({_zijundeng_key(key): value for key, value in state.items()})
+
+
+YASSOUALI_NAMES = {
+    "pool3": "features3", "pool4": "features4", "pool5": "features5", "output": "score_fr",
+    "adj_pool3": "score_pool3", "adj_pool4": "score_pool4",
+    "up_output": "upscore2", "up_pool4_out": "upscore_pool4", "up_final": "upscore8",
+}  # fmt: skip
+
+
+def _zijundeng_key(key: str) -> str:
+    module, dot, rest = key.partition(".")
+    return YASSOUALI_NAMES.get(module, module) + dot + rest
 
 
 def _caffe_key(key: str, slices: dict[str, int]) -> str:

@@ -135,4 +135,6 @@ def test_every_architecture_has_a_name_that_tells_its_variant():
             net = architecture.make(5)
         assert type(net) is architecture.family and net.classes == 5
         assert name.startswith(net.variant) or name == "slim"
-    assert {architecture.family for architecture in ARCHITECTURES.values()} == set(FAMILIES)
+    untrained = {"mmseg", "yassouali"}  # their own trainers are many; their checkpoints are read
+    trained = {family for family in FAMILIES if family.family not in untrained}
+    assert {architecture.family for architecture in ARCHITECTURES.values()} == trained

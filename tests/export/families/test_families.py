@@ -118,4 +118,4 @@ def test_vgg_plan_is_read_from_weights(name: str) -> None:
 
 def test_family_names_are_unique() -> None:
     names = [family.family for family in FAMILIES]
-    assert len(set(names)) == len(names) == 7
+    assert len(set(names)) == len(names) == 9
