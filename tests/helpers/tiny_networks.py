@@ -15,7 +15,6 @@ from fcn_export.command_line import add_checkpoint_flags
 from fcn_export.families import Fcn, ScoreConv, ScoreDeconv, TorchvisionFcn
 from fcn_export.families.caffe import CaffeFcn
 from fcn_export.families.d2l import D2lFcn
-from fcn_export.families.mmseg import MmsegFcn
 from fcn_export.families.pochih import PochihFcn
 from fcn_export.families.resnet import ResNetPlan, Stage
 from fcn_export.families.tramac import TramacResNetFcn, TramacVggFcn
@@ -51,7 +50,6 @@ MAKERS: dict[str, Callable[[], Fcn]] = {
     **{f"pochih {v}": lambda v=v: _vgg_family(PochihFcn, v, "vgg16") for v in PochihFcn.variants},
     **{f"pochih fcns {n}": lambda n=n: _vgg_family(PochihFcn, "fcns", n) for n in ("vgg11", "vgg13", "vgg19")},
     "tramac-resnet fcn": lambda: TramacResNetFcn("fcn", narrow_resnet(True, (6, 6, 10)), 8, CLASSES),
-    "mmseg fcn-d8-aligned": lambda: MmsegFcn("fcn-d8-aligned", narrow_resnet(True), CLASSES, channels=8),
     "torchvision fcn": lambda: TorchvisionFcn("fcn", narrow_resnet(True), 8, CLASSES),
     "torchvision fcn basic blocks": lambda: TorchvisionFcn("fcn", narrow_resnet(False), 8, CLASSES),
     "d2l fcn32s": lambda: D2lFcn("fcn32s", narrow_resnet(False), CLASSES),
