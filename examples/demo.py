@@ -24,7 +24,7 @@ with interrupts_end_at_once():  # torch takes seconds to load
     from fcn_export.commands import to_onnx
     from fcnrt import Segmenter, legend, overlay
     from fcnrt.contract.types import UInt8Array
-    from fcnrt.pictures.images import write_image, write_labels
+    from fcnrt.pictures.writing import write_image, write_labels
     from fcnrt.video import VideoWriter
 
 # Streams of randomness; training has stream 0, so that nothing shown or measured was trained on.

@@ -24,7 +24,7 @@ from fcn_bench.training.architectures import slim
 from fcn_export.commands import to_onnx
 from fcn_export.graph.verify import textured_frames
 from fcnrt.cli.main import _parser as runtime_parser
-from fcnrt.pictures.images import write_image
+from fcnrt.pictures.writing import write_image
 from fcnrt.video import VideoWriter
 from places import ROOT
 from processes import run

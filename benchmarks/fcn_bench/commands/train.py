@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from fcn_export.command_line import add_version, run_command
 from fcnrt.contract.arguments import Parser
 from fcnrt.errors import pip_install
-from fcnrt.pictures.images import write_image
+from fcnrt.pictures.writing import write_image
 
 from ..arguments import amount, size, span, whole_number
 from ..data.census import Census, census, lines, look_through

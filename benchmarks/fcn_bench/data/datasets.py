@@ -11,7 +11,7 @@ import numpy as np
 
 from fcnrt.contract.types import UInt8Array
 from fcnrt.errors import MediaError
-from fcnrt.pictures.images import read_image
+from fcnrt.pictures.reading import read_image
 
 from . import scenes
 from .errors import DataError

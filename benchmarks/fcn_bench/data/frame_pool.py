@@ -14,8 +14,8 @@ import numpy as np
 
 from fcnrt.contract.types import UInt8Array
 from fcnrt.errors import MediaError
-from fcnrt.pictures.images import read_image
 from fcnrt.pictures.inputs import find_inputs, is_video
+from fcnrt.pictures.reading import read_image
 from fcnrt.video import open_source
 
 from ..machine import cache_nbytes

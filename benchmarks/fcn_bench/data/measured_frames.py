@@ -11,8 +11,8 @@ import numpy as np
 
 from fcnrt.contract.types import UInt8Array
 from fcnrt.errors import MediaError
-from fcnrt.pictures.images import read_image
-from fcnrt.pictures.inputs import IMAGE_SUFFIXES, find_inputs
+from fcnrt.pictures.inputs import find_inputs, is_video
+from fcnrt.pictures.reading import read_image
 
 from .datasets import DataError, DataSet, open_data
 from .stated import NOTHING_STATED, Stated
@@ -105,4 +105,4 @@ def _pictures(where: str) -> list[Path]:
         found = find_inputs([where]) if Path(where).is_dir() else []
     except MediaError:
         return []
-    return [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
+    return [path for path in found if not is_video(path)]

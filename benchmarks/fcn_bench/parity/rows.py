@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from fcnrt import FcnrtError, MissingDependency, ModelSpec
 from fcnrt.contract.certificate import points_lost
-from fcnrt.pictures.images import write_image
 from fcnrt.pictures.palette import named_palette
+from fcnrt.pictures.writing import write_image
 
 from ..data.measured_frames import Frame
 from ..metrics import Scores

@@ -12,8 +12,8 @@ import numpy as np
 
 from fcnrt.contract.types import UInt8Array
 from fcnrt.errors import MediaError
-from fcnrt.pictures.images import read_image
 from fcnrt.pictures.inputs import IMAGE_SUFFIXES, is_video
+from fcnrt.pictures.reading import read_image
 from fcnrt.video import open_source
 
 from ..errors import ExportError

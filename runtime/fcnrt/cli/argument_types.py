@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from fractions import Fraction
 
 from ..contract.certificate import checked_points
 
@@ -33,6 +35,37 @@ def size(text: str) -> tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 512x1024, got {text!r}")
     return int(height), int(width)
+
+
+def levels(text: str) -> tuple[float, float]:
+    """LOW-HIGH."""
+    match = re.fullmatch(r"(-?[\d.]+(?:e[+-]?\d+)?)-(-?[\d.]+(?:e[+-]?\d+)?)", text)
+    try:
+        low, high = map(float, match.groups() if match else ())
+        if low < high:
+            return low, high
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected LOW-HIGH with LOW below HIGH, such as 0-4095, got {text!r}")
+
+
+def rate(text: str) -> Fraction:
+    """Frames per second: 25, 29.97 or 30000/1001."""
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        value = Fraction(0)
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"expected frames per second above 0, such as 30000/1001, got {text!r}")
+    return value
+
+
+def key_value(text: str) -> tuple[str, str]:
+    """KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, such as fflags=nobuffer, got {text!r}")
+    return key, value
 
 
 def positive(text: str) -> int:

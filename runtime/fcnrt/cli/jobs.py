@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import MediaError
-from ..pictures.inputs import IMAGE_SUFFIXES, find_inputs, is_video
-from ..video.addresses import camera, is_generated, is_stream, public
+from ..pictures.inputs import find, is_video
+from ..pictures.kinds import kind_of
+from ..video.addresses import is_stream, public
 from ..video.sinks import FOLDER, PICTURE, Content, Target, find_target
+from .names import Source, output_names
 
 
 class Output(NamedTuple):
@@ -41,7 +43,14 @@ class Job:
         return [Path(output.where) for output in self.outputs if find_target(output.where).on_disk]
 
 
-def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overlay: bool) -> list[Job]:
+class Plan(NamedTuple):
+    """All jobs of one call, and one line for each thing that was passed over."""
+
+    jobs: list[Job]
+    notes: list[str]
+
+
+def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overlay: bool) -> Plan:
     """Decide what is made of the inputs.
 
     Args:
@@ -51,24 +60,24 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overla
         labels, overlay: what is wanted; neither means what suits the input.
 
     Returns:
-        the jobs, in the order of the inputs.
+        the jobs, in the order of the inputs, and what was passed over.
 
     Raises:
         MediaError: an input is not there, or the output does not suit.
     """
     target = None if output is None else _target(output)
     if target is FOLDER:
-        return [job for where in inputs for job in _jobs_for_folder(where, Path(str(output)), labels, overlay)]
+        return _plan_for_folder(inputs, Path(str(output)), labels, overlay)
     name = f"-o {output or '(none)'}"
     if len(inputs) > 1:
         raise MediaError(f"{name}: expected one input, got {len(inputs)}; name a folder for several")
     if labels and overlay:
         raise MediaError(f"{name}: expected --labels or --overlay, got both; name a folder for both")
     if target is None:
-        return [Job(inputs[0])]
+        return Plan([Job(inputs[0])], [])
     content: Content = "labels" if labels else "overlay" if overlay else next(iter(target.sinks))
     _check_output(str(output), target, content, inputs[0])
-    return [Job(inputs[0], (Output(str(output), content),), is_picture=target is PICTURE)]
+    return Plan([Job(inputs[0], (Output(str(output), content),), is_picture=target is PICTURE)], [])
 
 
 def is_folder(output: str | None) -> bool:
@@ -103,54 +112,44 @@ def _target(output: str) -> Target:
 def _check_output(output: str, target: Target, content: Content, where: str) -> None:
     """Raise MediaError where an output cannot have this content, or one picture is to hold more than that."""
     target.check(output, content)
-    if target is PICTURE and (is_stream(where) or Path(where).suffix.lower() not in IMAGE_SUFFIXES):
+    if target is PICTURE and (is_stream(where) or kind_of(where) != "picture"):
         raise MediaError(f"-o {output}: expected one picture as input, got {public(where)}; name a folder or a video")
 
 
-def _jobs_for_folder(where: str, folder: Path, labels: bool, overlay: bool) -> list[Job]:
-    if is_stream(where):
-        return [_sequence_job(where, _stem(where), folder, labels, overlay)]
-    return [
-        _sequence_job(str(path), path.stem, folder, labels, overlay)
-        if is_video(path)
-        else _picture_job(path, folder, labels, overlay)
-        for path in find_inputs([where])
+def _plan_for_folder(inputs: Sequence[str], folder: Path, labels: bool, overlay: bool) -> Plan:
+    """A file or two in the folder for each input."""
+    sources: list[Source] = []
+    notes: list[str] = []
+    for where in inputs:
+        if is_stream(where):
+            sources.append(Source(where))
+            continue
+        found = find(where)
+        sources.extend(Source(str(path), found.root) for path in found.paths)
+        notes.extend([found.note] if found.note else [])
+    sources = list({os.path.abspath(source.where) if source.root else source: source for source in sources}.values())
+    jobs = [
+        _job(source, folder / name, labels, overlay)
+        for source, name in zip(sources, output_names(sources), strict=True)
     ]
+    return Plan(jobs, notes)
 
 
-def _picture_job(path: Path, folder: Path, labels: bool, overlay: bool) -> Job:
+def _job(source: Source, name: Path, labels: bool, overlay: bool) -> Job:
+    if source.root is None or is_video(source.where):
+        films = _outputs(
+            overlay=f"{name}_overlay.mp4" if overlay or not labels else None,
+            labels=f"{name}_labels" if labels else None,
+        )
+        return Job(source.where, films)
     both = not (labels or overlay)
-    return Job(
-        str(path),
-        _outputs(
-            labels=folder / f"{path.stem}_labels.png" if labels or both else None,
-            overlay=folder / f"{path.stem}_overlay.png" if overlay or both else None,
-        ),
-        is_picture=True,
+    pictures = _outputs(
+        overlay=f"{name}_overlay.png" if overlay or both else None,
+        labels=f"{name}_labels.png" if labels or both else None,
     )
+    return Job(source.where, pictures, is_picture=True)
 
 
-def _sequence_job(where: str, stem: str, folder: Path, labels: bool, overlay: bool) -> Job:
-    return Job(
-        where,
-        _outputs(
-            labels=folder / f"{stem}_labels" if labels else None,
-            overlay=folder / f"{stem}_overlay.mp4" if overlay or not labels else None,
-        ),
-    )
-
-
-def _outputs(overlay: Path | None, labels: Path | None) -> tuple[Output, ...]:
-    places: tuple[tuple[Path | None, Content], ...] = ((overlay, "overlay"), (labels, "labels"))
-    return tuple(Output(str(path), content) for path, content in places if path)
-
-
-def _stem(address: str) -> str:
-    """A file name for a stream: the last word of its path, or the host, or what kind of source it is."""
-    if "://" in address:
-        # Of what may be told: a file's name is no place for a password.
-        host, _, path = public(address).partition("://")[2].partition("?")[0].partition("/")
-        return re.sub(r"[^\w.-]+", "", Path(path).stem or host.rpartition(":")[0] or host) or "stream"
-    if is_generated(address):
-        return address.partition(":")[0]
-    return f"{'video' if address.startswith('/') else 'camera'}{camera(address)}"
+def _outputs(overlay: str | None, labels: str | None) -> tuple[Output, ...]:
+    places: tuple[tuple[str | None, Content], ...] = ((overlay, "overlay"), (labels, "labels"))
+    return tuple(Output(where, content) for where, content in places if where)

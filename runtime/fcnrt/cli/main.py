@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_script(words[0], words[1:])
     options = _parser().parse_args(words)
     with _Interrupts() as interrupts:
+        options.interrupted = lambda: interrupts.count > 0
         try:
             return int(options.run(options))
         except (FcnrtError, OSError, MemoryError) as error:

@@ -5,16 +5,34 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
+from typing import TypeVar
 
 from ..contract.interrupts import INTERRUPTED, interrupts_handled_by
-from ..errors import one_line
+from ..errors import needs, one_line
 
 INTERRUPTION = "fcnrt: interrupted; the files written so far are whole"
 
+T = TypeVar("T")
+
+
+def progress(items: Iterable[T], unit: str, total: int | None = None, hide: bool = False) -> Iterable[T]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    with needs("tqdm"):
+        from tqdm import tqdm
+    return tqdm(items, unit=unit, total=total, disable=hide or None, leave=False)  # type: ignore[no-any-return]
+
 
 def complain(text: str) -> None:
-    """Print a line on the standard error."""
-    print(f"fcnrt: {one_line(text)}", file=sys.stderr)
+    """Print a line about what is wrong."""
+    say(f"fcnrt: {one_line(text)}")
+
+
+def say(text: str) -> None:
+    """Print to the standard error, above the progress bars."""
+    with needs("tqdm"):
+        from tqdm import tqdm
+    tqdm.write(text, file=sys.stderr)
 
 
 def interrupts_end_at_once() -> contextlib.AbstractContextManager[None]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..contract.types import UInt8Array
 from ..pictures.drawing import Drawing
-from ..pictures.images import jpeg_of, png_of_labels
+from ..pictures.writing import jpeg_of, png_of_labels
 from ..video.frames import Labelled
 from ..video.sinks.host import host_labels, host_pixels
 

@@ -1,4 +1,4 @@
-"""What a source's name says: a file, a network address, a camera; and how to speak of it without its secrets."""
+"""What a source's name says: file, pipe, network address, camera; and how to speak of it without its secrets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from ..errors import MediaError
 
 ALWAYS_LIVE = ("rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "rtp", "udp", "srt")
 SCHEMES = (*ALWAYS_LIVE, "http", "https", "tcp")
+STDIN = "-"
+
+_RARE = ("srt",)  # that few builds of FFmpeg have; PyAV's wheels have not
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _ODD_PORT = re.compile(r"[^/?@]*:[^/?@]*[^/?@\d\]][^/?@]*\?")
@@ -21,7 +24,8 @@ def scheme(where: str) -> str | None:
     if not match:
         return None
     if match[1].lower() not in SCHEMES:
-        raise MediaError(f"{public(where)}: expected an address that begins with {', '.join(SCHEMES)}")
+        known = ", ".join(each for each in SCHEMES if each not in _RARE)
+        raise MediaError(f"{public(where)}: expected an address that begins with {known}")
     return match[1].lower()
 
 
@@ -36,9 +40,31 @@ def is_generated(where: str) -> bool:
     return where.startswith(("test:", "test-live:"))
 
 
+def is_pipe(where: str) -> bool:
+    """Whether a source is the standard input or a named pipe, which is read once, as it comes."""
+    return where == STDIN or (not _SCHEME.match(where) and Path(where).is_fifo())
+
+
+def is_session(where: str) -> bool:
+    """Whether a source is a file that describes a session, as RTP needs one."""
+    return not _SCHEME.match(where) and where.lower().endswith(".sdp")
+
+
+def is_live_name(where: str) -> bool:
+    """Whether a source's name alone tells that it does not wait for its reader."""
+    return camera(where) is not None or is_session(where) or scheme(where) in ALWAYS_LIVE
+
+
 def is_stream(where: str) -> bool:
-    """Whether a source is an address, a camera or generated: neither a file, nor a folder, nor a pattern."""
-    return bool(_SCHEME.match(where)) or camera(where) is not None or is_generated(where)
+    """Whether a source is none of the files, folders and patterns that can be looked through and read again."""
+    named = is_generated(where) or is_session(where) or is_pipe(where)
+    return named or bool(_SCHEME.match(where)) or camera(where) is not None
+
+
+def has_reserved_letters(where: str) -> bool:
+    """Whether user or password in an address hold letters that would have to be escaped."""
+    match = _SCHEME.match(where)
+    return match is not None and bool(set("#?/") & set(where[match.end() :].rpartition("@")[0]))
 
 
 def public(where: str) -> str:
@@ -67,7 +93,7 @@ def check_file(where: str | Path) -> None:
     if path.is_dir():
         raise MediaError(f"{where}: expected a video file, got a folder")
     if not path.is_file():
-        found = "got a pipe or device" if path.exists() else "found none"
+        found = "got a device" if path.exists() else "found none"
         raise MediaError(f"{where}: expected a video file, {found}")
     if not path.stat().st_size:
         raise MediaError(f"{where}: expected a video file, got an empty one")

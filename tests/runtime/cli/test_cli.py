@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -20,10 +24,11 @@ from PIL import Image
 import fcnrt
 from exports import Export
 from fcn_export.graph.verify import textured_frames
+from fcnrt.cli import run
 from fcnrt.cli.jobs import plan_jobs
 from fcnrt.cli.main import main
-from fcnrt.pictures.images import write_image
-from fcnrt.video import VideoWriter, open_source
+from fcnrt.pictures.writing import write_image
+from fcnrt.video import Frame, FrameSource, VideoWriter, open_source
 from tiny_networks import CLASSES
 
 SIZE = (45, 62)
@@ -113,15 +118,72 @@ def test_existing_files_stay_without_force(
     assert len(list(out.iterdir())) == 6
 
 
-def test_inputs_of_one_name_are_refused(
-    model: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inputs_of_one_name_keep_their_folders(model: str, pictures: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "street0.png").write_bytes((pictures / "street0.png").read_bytes())
-    assert main(["segment", model, str(pictures), str(other), "-o", str(tmp_path / "out")]) == 1
-    assert "would both make" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    out = tmp_path / "out"
+    assert main(["segment", model, str(pictures), str(other), "-o", str(out), "--labels"]) == 0
+    made = {path.relative_to(out).as_posix() for path in out.rglob("*.png")}
+    assert made == {*(f"in/street{index}_labels.png" for index in range(3)), "other/street0_labels.png"}
+
+
+def test_a_tree_is_mirrored(model: str, pictures: Path, tmp_path: Path) -> None:
+    deep = pictures / "day/noon"
+    deep.mkdir(parents=True)
+    (pictures / "street0.png").rename(deep / "street0.png")
+    (pictures / "street1.png").rename(pictures / "day/street1.png")
+    assert main(["segment", model, f"{pictures}/**/*.png", "-o", str(tmp_path / "out"), "--labels"]) == 0
+    made = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+    assert made == {"day/noon/street0_labels.png", "day/street1_labels.png", "street2_labels.png"}
+
+
+def test_what_is_passed_over_in_a_folder_is_told(
+    model: str, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "notes.txt").touch()
+    assert main(["segment", model, str(pictures), "-o", str(tmp_path / "out")]) == 0
+    line = f"fcnrt: {pictures}: passed over 1, no pictures or videos: notes.txt\n"
+    assert capsys.readouterr().err == line
+    assert main(["segment", model, str(pictures), "-o", str(tmp_path / "film.mp4")]) == 0
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("place", ["open_source", "Pipeline", "open_sink"])
+def test_what_nobody_foresaw_ends_one_job_alone(
+    place: str, model: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """A source, a decoder under way, and a sink that raise what they should not."""
+    films = [clip, Path(shutil.copy(clip, tmp_path / "broken.mp4")), Path(shutil.copy(clip, tmp_path / "other.mp4"))]
+    usual = getattr(run, place)
+
+    def failing(first: Any, *words: Any, **options: Any) -> Any:
+        if place == "Pipeline" and "broken" in first.name:
+            return usual(Failing(first), *words, **options)
+        if "broken" in str(first):
+            raise ValueError("neither\nforeseen\x1b[31m nor handled")
+        return usual(first, *words, **options)
+
+    monkeypatch.setattr(run, place, failing)
+    assert main(["segment", model, *map(str, films), "-o", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and f"fcnrt: {tmp_path}/broken.mp4: ValueError: neither" in captured.err
+    assert {"drive_overlay.mp4", "other_overlay.mp4"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    assert not list((tmp_path / "out").glob(".fcnrt*"))
+
+
+class Failing:
+    """A source whose decoder fails after two frames."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source = source
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield from itertools.islice(self._source, 2)
+        raise ValueError("neither foreseen nor handled")
 
 
 def test_inputs_are_never_overwritten(
@@ -232,14 +294,14 @@ def test_an_interrupt_while_libraries_are_loaded_ends_at_once(place: str, model:
     """As an exception it would meet an engine's own code, which crashes; here nobody may catch it."""
     script = f"""
 import os, signal, sys
-from fcnrt.cli import main, segment
+from fcnrt.cli import main, run, segment
 def interrupted(*words, **options):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(1000): pass
     except BaseException:
         sys.exit("an exception")
-segment.{place} = interrupted
+{"run" if place == "open_source" else "segment"}.{place} = interrupted
 sys.exit(main.main(sys.argv[1:]))
 """
     command = [sys.executable, "-c", script, "segment", model, "test:*3", "-o", str(tmp_path / "film.mp4")]
@@ -401,10 +463,6 @@ def test_a_video_that_ends_early_gives_what_it_has(
         (["IN", "-o", "rtsp://me:secret@server/out"], "-o rtsp://server/out: expected a folder, a picture ("),
         (["IN", "-o", "udp://127.0.0.1:9"], "got an address"),
         (["IN", "-o", "-", "--overlay"], "-: expected labels for - (the standard output), got an overlay"),
-        (
-            ["rtsp://me:secret@a/1", "rtsp://me:secret@b/1", "-o", "out"],
-            "rtsp://b/1 and rtsp://a/1 would both make out",
-        ),
         (["IN", "-o", "IN"], "would overwrite an input"),
         (["missing.mp4", "-o", "film.mp4"], "missing.mp4: "),
         (["gopher://camera/1", "-o", "film.mp4"], "gopher://camera/1: expected an address that begins with rtsp"),
@@ -442,8 +500,29 @@ def test_what_a_sequence_refuses(
     ],
 )
 def test_files_of_streams_are_named_after_what_may_be_told(address: str, stem: str) -> None:
-    (job,) = plan_jobs([address], "out", labels=False, overlay=False)
+    (job,) = plan_jobs([address], "out", labels=False, overlay=False).jobs
     assert job.outputs == ((f"out/{stem}_overlay.mp4", "overlay"),)
+
+
+def names_of(*inputs: str) -> list[str]:
+    jobs = plan_jobs(inputs, "out", labels=False, overlay=True).jobs
+    return [job.outputs[0].where.removeprefix("out/").removesuffix("_overlay.mp4") for job in jobs]
+
+
+def test_streams_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert names_of("rtsp://me:secret@a/1", "rtsp://b:8554/1", "rtsp://b/2") == ["a_1", "b8554_1", "2"]
+    assert names_of("rtsp://me:secret@a/1", "rtsp://me:secret@a/1") == ["1"]
+    assert names_of("-", "camera:0", "/dev/video0") == ["stdin", "camera0", "video0"]
+
+
+def test_files_of_one_name_take_their_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/x.mp4", "a/x.mkv", "b/x.mp4", "b/y.mp4", "b/Y.mp4"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    assert names_of("a", "b/x.mp4") == ["a/x.mkv", "a/x.mp4", "b/x"]
+    assert names_of("a/x.mp4", "./a/x.mp4", "b/y.mp4") == ["x", "y"]
 
 
 def test_runs_as_a_module_and_spills_nothing(model: str, pictures: Path, tmp_path: Path) -> None:

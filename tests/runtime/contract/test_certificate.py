@@ -22,7 +22,7 @@ from fcnrt.backends import read_certificate, read_model, read_spec
 from fcnrt.cli.main import main
 from fcnrt.contract.certificate import FORMAT, MEASURE, Certificate, checked_certificate, digest, points_lost
 from fcnrt.contract.sidecar import sidecar_path
-from fcnrt.pictures.images import write_image
+from fcnrt.pictures.writing import write_image
 from simulated.host import MakeHost, frames_of
 
 KEY = "fcn.parity"

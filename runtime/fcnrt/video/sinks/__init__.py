@@ -11,7 +11,8 @@ from typing import Literal, NamedTuple
 from ...contract.types import UInt8Array
 from ...errors import MediaError
 from ...pictures.drawing import Drawing
-from ...pictures.inputs import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from ...pictures.kinds import FILM_SUFFIXES, PICTURE_SUFFIXES
+from ...pictures.writing import WRITABLE_SUFFIXES
 from ..addresses import is_stream, public
 from ..frames import FrameSource, Sink
 from .av_encoders import CONTAINERS
@@ -89,7 +90,7 @@ FILM = Target(
 )
 PICTURE = Target(
     "a picture (.png, .jpg ...)",
-    _ends_in(IMAGE_SUFFIXES),
+    _ends_in(WRITABLE_SUFFIXES),
     {
         "overlay": lambda where, made: OverlayPicture(where, made.drawing),
         "labels": lambda where, made: LabelPicture(where, made.palette),
@@ -157,11 +158,11 @@ def _mistake(where: str) -> str:
         return "another one" if "://" in where else "a camera"
     if path.exists() or not path.suffix:
         return "a file" if path.is_file() else "another name"
-    known = path.suffix.lower() in VIDEO_SUFFIXES
+    known = path.suffix.lower() in PICTURE_SUFFIXES + FILM_SUFFIXES
     near = (
         []
         if known
-        else difflib.get_close_matches(path.suffix.lower(), [*CONTAINERS, *IMAGE_SUFFIXES], n=1, cutoff=0.75)
+        else difflib.get_close_matches(path.suffix.lower(), [*CONTAINERS, *WRITABLE_SUFFIXES], n=1, cutoff=0.75)
     )
     hint = f"did you mean {near[0]}? " if near else ""
     return f"a name that ends in {path.suffix}; {hint}a folder of that name ends in /"

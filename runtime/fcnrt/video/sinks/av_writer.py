@@ -12,8 +12,8 @@ from typing import Any
 from ...contract.files import discard, part_name, put_in_place
 from ...contract.types import UInt8Array
 from ...errors import MediaError, first_line
-from ...pictures.images import check_frame
 from ...pictures.inputs import check_suffix
+from ...pictures.writing import check_frame
 from ..av_container import pyav
 from .av_audio import AudioCopy
 from .av_encoders import CONTAINERS, ENCODERS, EXACT_ENCODERS, add_video, create_container, find_encoder

@@ -8,7 +8,7 @@ from typing import Any
 from ...contract.types import Array, UInt8Array
 from ...errors import MediaError, first_line
 from ...pictures.drawing import Drawing
-from ...pictures.images import write_image, write_labels
+from ...pictures.writing import write_image, write_labels
 from ..frames import Labelled, Sink
 from .host import host_labels, host_pixels
 

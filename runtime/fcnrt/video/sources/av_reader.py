@@ -11,8 +11,8 @@ from time import monotonic
 from typing import Any
 
 from ...errors import MediaError, first_line
-from ..addresses import ALWAYS_LIVE, camera, is_stream, public, scheme
-from ..av_container import no_answer, open_container, pyav, read_error, video_stream
+from ..addresses import is_live_name, is_pipe, is_stream, public, scheme
+from ..av_container import PIPE_HINT, no_answer, open_container, pyav, read_error, video_stream
 from ..frames import Frame
 from .av_claims import Claim
 from .av_frames import DevicePixels, RgbPixels
@@ -34,10 +34,12 @@ class AvReader(Reader):
     damaged, come nevertheless and count as "damaged frames".
 
     Args:
-        where: a file's path, an address such as `rtsp://user:password@host/stream`, `camera:0` or `/dev/video0`.
+        where: a file's path, "-" or a named pipe, an address such as `rtsp://user:password@host/stream`, an .sdp file,
+            `camera:0` or `/dev/video0`.
         timeout: seconds until a silent server or camera is given up, when opening and when reading.
         options: of FFmpeg's demuxers and protocols, such as {"rtsp_transport": "udp"}; TCP is the default.
         hwaccel: "cuda" or "cuda:1" to decode on that GPU and leave the frames there; None for the CPU.
+        form: FFmpeg's name of the container, where the contents do not tell, such as "rawvideo".
 
     Raises:
         MediaError: it cannot be opened, is no video, or not a single frame of it can be decoded.
@@ -51,19 +53,20 @@ class AvReader(Reader):
         timeout: float = 10.0,
         options: Mapping[str, str] | None = None,
         hwaccel: str | None = None,
+        form: str | None = None,
     ) -> None:
         super().__init__()
         where = str(where)
         self.name, self.faults, self._timeout = public(where), Counter[str](), timeout
         self._number, self._blind_s = 0, 0.0  # seconds waited since the last frame
-        self._container = open_container(where, timeout, options or {}, hwaccel)
+        self._container = open_container(where, timeout, options or {}, hwaccel, form)
         try:
             self._stream = video_stream(self._container, self.name)
-            self._waits, self.live = is_stream(where), self._is_live(where)
+            self._waits, self.live = is_stream(where) and not is_pipe(where), self._is_live(where)
             self._pixels = DevicePixels(self.name) if hwaccel else RgbPixels()
             self._describe()
             self._frames = self._decoded_frames()
-            first = self._first_frame()
+            first = self._first_frame(PIPE_HINT if is_pipe(where) else "")
             self._frames = chain((first,), self._frames)
         except BaseException:
             self._container.close()
@@ -78,11 +81,8 @@ class AvReader(Reader):
         self._container.close()
 
     def _is_live(self, where: str) -> bool:
-        kind = scheme(where)
-        if kind is None:
-            return camera(where) is not None
-        if kind in ALWAYS_LIVE:
-            return True
+        if is_live_name(where) or scheme(where) is None:
+            return is_live_name(where)
         # MPEG-TS tells no duration to who cannot seek in it; but of a file its server tells the size. A playlist's says
         # nothing.
         whole = (self._container.size or 0) > 0 and self._container.format.name not in _PLAYLISTS
@@ -104,10 +104,13 @@ class AvReader(Reader):
             if stream is not self._stream:  # sound would hide from the timeout that the picture stands still
                 stream.discard = pyav().stream.Discard.all
 
-    def _first_frame(self) -> Frame:
-        first = next(self._frames, None)
+    def _first_frame(self, hint: str) -> Frame:
+        try:
+            first = next(self._frames, None)
+        except MediaError as error:
+            raise MediaError(f"{error}{hint}") from None
         if first is None:
-            raise MediaError(f"{self.name}: cannot decode a single frame; expected a whole, readable video file")
+            raise MediaError(f"{self.name}: cannot decode a single frame; expected a whole, readable video file{hint}")
         return first
 
     def _decoded_frames(self) -> Iterator[Frame]:

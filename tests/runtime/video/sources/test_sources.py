@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import MediaError, MissingDependency
-from fcnrt.pictures.images import write_image
+from fcnrt.pictures.writing import write_image
 from fcnrt.video import sources
 from fcnrt.video.sources import open_source
 from fcnrt.video.sources.av_reader import AvReader

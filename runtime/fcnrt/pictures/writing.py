@@ -1,10 +1,8 @@
-"""Pictures in and out of files, by Pillow."""
+"""Pictures to files, by Pillow."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,55 +12,17 @@ import numpy.typing as npt
 from ..contract.files import discard, part_name, put_in_place
 from ..contract.types import UInt8Array
 from ..errors import FrameError, MediaError, first_line, needs
-from .inputs import IMAGE_SUFFIXES, check_suffix
+from .inputs import check_suffix
 from .palette import check_palette
-from .quiet import quiet_stderr
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-# Named, because Pillow goes by content and would hand a disguised EPS file to Ghostscript.
-_PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM", "GIF")
-
+WRITABLE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 _LOSSY_QUALITY = 95
 _SENT_QUALITY = 80
-
-
-def read_image(path: str | Path) -> UInt8Array:
-    """Read a picture upright (EXIF orientation applied), whatever its mode.
-
-    Sixteen-bit channels keep their upper eight bits, transparency is dropped, and of several pages or
-    frames the first is read.
-
-    Args:
-        path: a picture in a format that Pillow reads.
-
-    Returns:
-        (H, W, 3) uint8, RGB, writable.
-
-    Raises:
-        MediaError: the file is missing, no picture, cut off, too large, or has 32 bits per channel.
-        MissingDependency: Pillow is not installed.
-    """
-    with needs("Pillow"):
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    try:
-        # Pillow warns of large pictures, odd EXIF data and transparency, none of which matters here.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_PILLOW_FORMATS) as picture:
-                with quiet_stderr() if picture.format == "TIFF" else contextlib.nullcontext():
-                    upright = ImageOps.exif_transpose(picture)
-                return np.array(_eight_bit(upright, picture.format).convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise MediaError(f"{path}: expected a picture, got a file of another or unknown format") from error
-    except Image.DecompressionBombError as error:
-        raise MediaError(f"{path}: refused, {first_line(error)}") from error
-    # A damaged file can make a decoder raise nearly anything: struct, zlib, SyntaxError, IndexError.
-    except Exception as error:
-        raise MediaError(f"{path}: cannot read this picture: {first_line(error)}") from error
 
 
 def write_image(path: str | Path, frame_hwc: UInt8Array) -> None:
@@ -80,7 +40,7 @@ def write_image(path: str | Path, frame_hwc: UInt8Array) -> None:
     check_frame(frame_hwc)
     with needs("Pillow"):
         from PIL import Image
-    _save(Image.fromarray(np.ascontiguousarray(frame_hwc)), Path(path), IMAGE_SUFFIXES)
+    _save(Image.fromarray(np.ascontiguousarray(frame_hwc)), Path(path), WRITABLE_SUFFIXES)
 
 
 def write_labels(path: str | Path, labels_hw: npt.NDArray[Any], palette: UInt8Array) -> None:
@@ -124,18 +84,6 @@ def png_of_labels(labels_hw: npt.NDArray[Any], palette: UInt8Array) -> bytes:
 def check_frame(frame_hwc: UInt8Array) -> None:
     if frame_hwc.ndim != 3 or frame_hwc.shape[2] != 3 or not frame_hwc.size or frame_hwc.dtype != np.uint8:
         raise FrameError(f"frame: expected uint8 (H, W, 3), got {frame_hwc.dtype} {frame_hwc.shape}")
-
-
-def _eight_bit(picture: Image.Image, file_format: str | None) -> Image.Image:
-    """Reduce 16-bit greyscale, which Pillow would clip; 16-bit colour arrives reduced already."""
-    from PIL import Image
-
-    # Pillow opens 16-bit PGM, and old versions 16-bit PNG, in its 32-bit mode.
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and file_format in ("PNG", "PPM")):
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        raise ValueError("expected 8 or 16 bits per channel, got 32")
-    return picture
 
 
 def _labels_picture(labels_hw: npt.NDArray[Any], palette: UInt8Array) -> Image.Image:

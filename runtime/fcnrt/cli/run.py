@@ -1,0 +1,160 @@
+"""The jobs of one call of `fcnrt segment`, one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ..errors import FcnrtError, first_line, one_line
+from ..segmenter import Segmenter
+from ..serving import LiveServer
+from ..video import Drawing, FrameSource, Labelled, Pipeline, Sink, open_source
+from ..video.addresses import camera, is_stream, public
+from ..video.sinks import STDOUT, WINDOW, Material, open_sink
+from ..video.sinks.push import Patience
+from .jobs import Job, is_folder
+from .terminal import complain, interrupts_end_at_once, progress, say
+
+
+class Run:
+    """All jobs of one call, with what came of them so far.
+
+    Attributes:
+        frames: that were labelled.
+        failed: jobs that were not done to their end.
+    """
+
+    def __init__(self, segmenter: Segmenter, options: argparse.Namespace, server: LiveServer | None) -> None:
+        self.frames = self.failed = 0
+        self._segmenter, self._options, self._server = segmenter, options, server
+        self._drawing = Drawing(
+            segmenter.palette,
+            options.alpha,
+            boundaries=options.boundaries,
+            legend=segmenter.classes if options.legend else None,
+        )
+        self._started = time.perf_counter()
+
+    def do(self, job: Job) -> None:
+        """Do a job; what goes wrong with it is printed and counted, whatever it is: others are still to be done."""
+        try:
+            self._make_folders(job)
+            if job.is_picture:
+                self._do_picture(job)
+            else:
+                self._do_sequence(job)
+        except Exception as error:
+            if self._options.interrupted():  # it may be what a library made of the interrupt
+                raise KeyboardInterrupt from None
+            self.failed += 1
+            complain(_about(job, _words(error)))
+
+    def report(self) -> None:
+        """Print what was done, apart from labels that go to the standard output."""
+        output = self._options.output
+        elapsed_s = time.perf_counter() - self._started
+        text = f"{self.frames} frame{'s'[: self.frames != 1]} in {elapsed_s:.1f} s"
+        if output and self.frames:
+            text += f", files included -> {'standard output' if output == STDOUT else one_line(public(output))}"
+        print(text, file=sys.stderr if output == STDOUT else sys.stdout)
+        _complain_of(self._drawing)
+
+    def _make_folders(self, job: Job) -> None:
+        if is_folder(self._options.output):
+            for path in job.files:
+                path.parent.mkdir(parents=True, exist_ok=True)
+
+    def _do_picture(self, job: Job) -> None:
+        with self._open(job) as source:
+            frame = next(iter(source))
+            labelled = Labelled(frame, self._segmenter(frame.pixels))
+            for sink in self._sinks(job, source):
+                with closing(sink):
+                    sink.write(sink.draw(labelled))
+            _complain_of(source)
+        self.frames += 1
+
+    def _do_sequence(self, job: Job) -> None:
+        with self._open(job) as source:
+            sinks = list(self._sinks(job, source))
+            with Pipeline(source, self._segmenter, sinks) as pipeline:
+                try:
+                    # Closed, and so finished, before it is counted, even where Ctrl-C hits the progress bar.
+                    with closing(iter(pipeline)) as results:
+                        for _ in progress(results, "frame", total=source.frame_count):
+                            pass
+                finally:
+                    self._account(pipeline, [source, *sinks])
+
+    def _open(self, job: Job) -> FrameSource:
+        options = self._options
+        with interrupts_end_at_once():
+            return open_source(
+                job.source,
+                timeout=options.timeout,
+                reconnect_interval=options.rtsp_reconnect_interval,
+                reconnect_attempts=options.rtsp_reconnect_attempts,
+                options=ffmpeg_options(job.source, options),
+                form=None if camera(job.source) is not None else options.input_format,
+                picture_rate=options.input_rate or Fraction(25),
+                levels=options.levels,
+                max_pixels=options.max_megapixels and options.max_megapixels * 1_000_000,
+            )
+
+    def _sinks(self, job: Job, source: FrameSource) -> Iterator[Sink]:
+        has_audio = not is_stream(job.source) and Path(job.source).is_file()
+        audio_from = job.source if has_audio else None
+        options = self._options
+        patience = Patience(options.timeout, options.rtsp_reconnect_interval, options.rtsp_reconnect_attempts)
+        material = Material(source, self._drawing, self._segmenter.palette, audio_from, patience)
+        for output in job.outputs:
+            yield open_sink(output.where, output.content, material)
+        if options.show:
+            yield open_sink(WINDOW, "overlay", material)
+        if self._server:
+            yield self._server.stream(source, self._drawing, self._segmenter.classes, self._segmenter.palette)
+
+    def _account(self, pipeline: Pipeline, parts: Iterable[FrameSource | Sink]) -> None:
+        statistics = pipeline.statistics
+        self.frames += statistics.delivered
+        for part in parts:
+            _complain_of(part)
+        if self._options.stats:
+            say(str(statistics))
+        elif statistics.faults:
+            survived = ", ".join(f"{count} {name}" for name, count in statistics.faults.items())
+            complain(f"survived: {survived}")
+
+
+def ffmpeg_options(where: str, options: argparse.Namespace) -> dict[str, str]:
+    """What the command line says to FFmpeg about an input, the user's own words last."""
+    said = {"rtsp_transport": options.rtsp_transport, "framerate": options.input_rate}
+    if camera(where) is not None:
+        height, width = options.camera_size or (0, 0)
+        said |= {"video_size": f"{width}x{height}" if width else None, "input_format": options.input_format}
+    return {name: str(value) for name, value in said.items() if value} | dict(options.input_option)
+
+
+def _complain_of(part: Any) -> None:
+    """Print what a source, a sink or a drawing has noted."""
+    for note in getattr(part, "notes", ()):
+        complain(note)
+
+
+def _words(error: Exception) -> str:
+    """What is told of an error: its own words, where it was raised on purpose or by the system."""
+    if isinstance(error, (FcnrtError, OSError)):
+        return str(error) or type(error).__name__
+    return "out of memory" if isinstance(error, MemoryError) else f"{type(error).__name__}: {first_line(error)}"
+
+
+def _about(job: Job, text: str) -> str:
+    """The text of an error with the name of the file or stream that it is about."""
+    names = (public(job.source), *(public(output.where) for output in job.outputs))
+    return text if text.startswith(names) else f"{names[0]}: {text}"
