@@ -241,7 +241,6 @@ def test_errors_are_one_line(
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["segment"],
         ["segment", "m.onnx", "x.png"],
         ["segment", "m.onnx", "x.mp4", "-o", "out", "--rtsp-reconnect-attempts", "-1"],
