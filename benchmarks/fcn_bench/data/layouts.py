@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from fcnrt.errors import pip_install
-from fcnrt.pictures.inputs import IMAGE_SUFFIXES
+from fcnrt.pictures.kinds import PICTURE_SUFFIXES
 
 from .errors import DataError
 from .masks import SUFFIXES as MASK_SUFFIXES
@@ -92,7 +92,7 @@ def pictures_and_masks(pictures: Path, masks: Path, root: Path, split: str | Non
     for folder in (pictures, masks):
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; {KINDS['folders'].remedy}")
-    frames = _by_name(pictures, IMAGE_SUFFIXES)
+    frames = _by_name(pictures, PICTURE_SUFFIXES)
     labels = _by_name(masks, MASK_SUFFIXES)
     everything = split is None and not (root / f"{TRAIN}.txt").is_file()
     names = sorted(frames) if everything else _listed(root, split or TRAIN)
@@ -138,7 +138,7 @@ def _listed(root: Path, split: str) -> list[str]:
 
 def _without_suffix(name: str) -> str:
     path = Path(name)
-    return path.with_suffix("").as_posix() if path.suffix.lower() in IMAGE_SUFFIXES else name
+    return path.with_suffix("").as_posix() if path.suffix.lower() in PICTURE_SUFFIXES else name
 
 
 def _recognise(root: Path) -> Kind:

@@ -12,7 +12,8 @@ import numpy as np
 
 from fcnrt.contract.types import UInt8Array
 from fcnrt.errors import MediaError
-from fcnrt.pictures.inputs import IMAGE_SUFFIXES, is_video
+from fcnrt.pictures.inputs import is_video
+from fcnrt.pictures.kinds import PICTURE_SUFFIXES
 from fcnrt.pictures.reading import read_image
 from fcnrt.video import open_source
 
@@ -108,7 +109,7 @@ def _pictures(where: Path) -> list[Path]:
     found = next(filter(None, map(_pictures_below, folders)), [])
     if not found:
         raise ExportError(
-            f"--calibration {where}: expected a folder of pictures ({' '.join(IMAGE_SUFFIXES)}), a video, or a data "
+            f"--calibration {where}: expected a folder of pictures ({' '.join(PICTURE_SUFFIXES)}), a video, or a data "
             f"set with pictures in {', '.join(PICTURE_FOLDERS)}; found no picture"
         )
     return found
@@ -121,7 +122,7 @@ def _pictures_below(folder: Path) -> list[Path]:
 
 
 def _usable(paths: Iterator[Path]) -> list[Path]:
-    return [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")]
+    return [path for path in paths if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")]
 
 
 def _spread(items: list[T], count: int) -> list[T]:
