@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .backends import Backend, Options, open_backend, read_certificate
-from .contract.certificate import check_loss, checked_points
+from .contract.certificate import Certificate, check_loss, checked_points
 from .contract.spec import ModelSpec
 from .contract.types import Array, UInt8Array, label_dtype
-from .errors import FcnrtError, FrameError, UsageError
+from .errors import FcnrtError, FrameError, ModelFileError, UsageError
 from .gpu.arrays import Nv12Frame, device_frames, device_target, is_device_array
 from .gpu.cuda import stream_handle
 from .pictures.palette import named_palette
@@ -44,6 +44,11 @@ class Segmenter:
             size: the scores are sampled at each of its pixels. Default: the network sees frames as they are.
         antialias: with `input_size`, average over what a pixel covers when reducing, as torchvision's presets do.
         graphs: on GPUs, replay the engine's work as a CUDA graph where a shape comes again.
+        engine: "auto" (on the CPU ONNX Runtime, unless `fcnrt tune` measured another to be faster here for this file),
+            "onnxruntime" or "openvino".
+        precision: what the CPU computes in: "auto" (float32, unless the file is certified for bfloat16 and `fcnrt tune`
+            measured that to be faster), "fp32" or "bf16", which OpenVINO has on processors with such arithmetic, and
+            which gives other labels here and there.
         require_parity: refuse a file unless benchmarks/parity.py has certified that it loses at most so many points of
             mean IoU against its checkpoint, such as 0.1; on whichever device, and without `input_size`, that was
             measured (default: take any file).
@@ -51,6 +56,8 @@ class Segmenter:
     Attributes:
         spec: what the model file says of itself.
         device: where the network runs, "cpu" or "cuda:N".
+        engine: name and version of what runs it there.
+        precision: that it is really computed in.
         in_flight: how many frames of a stream the engine works on at once; more depth than that only fetches ahead.
 
     Raises:
@@ -71,21 +78,32 @@ class Segmenter:
         input_size: tuple[int, int] | None = None,
         antialias: bool = True,
         graphs: bool = True,
+        engine: Literal["auto", "onnxruntime", "openvino"] = "auto",
+        precision: Literal["auto", "fp32", "bf16"] = "auto",
         require_parity: float | None = None,
     ):
         if color not in (None, "rgb", "bgr"):
             raise UsageError(f"color: expected 'rgb' or 'bgr', got {color!r}")
         if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
             raise UsageError(f"threads: expected 1 to {MAX_THREADS}, got {threads!r}")
-        if require_parity is not None:
-            _check_parity(Path(path), require_parity)
-        options = Options(device, threads, color, _checked_size(input_size), antialias, graphs)
+        _check_one_of("engine", engine, ("auto", "onnxruntime", "openvino"))
+        _check_one_of("precision", precision, ("auto", "fp32", "bf16"))
+        certificate = None if require_parity is None else _checked_parity(Path(path), require_parity)
+        options = Options(device, threads, color, _checked_size(input_size), antialias, graphs, engine, precision)
         self._hold(Path(path), options, open_backend(Path(path), options))
+        if certificate is not None and not certificate.covers(self.precision):
+            self.close()
+            raise ModelFileError(
+                f"{path}: certified, but not for {self.precision}; certify it with benchmarks/parity.py "
+                f"--precision {self.precision}, or use precision='fp32'"
+            )
 
     def _hold(self, path: Path, options: Options, backend: Backend) -> None:
         self._path, self._options, self._backend = path, options, backend
         self.spec: ModelSpec = backend.spec
         self.device: str = backend.device
+        self.engine: str = backend.engine
+        self.precision: str = backend.precision
         self.in_flight: int = backend.in_flight
         self._busy = threading.Lock()
         self._closed = False
@@ -333,12 +351,19 @@ def _fail(error: FcnrtError) -> Array:
     raise error
 
 
-def _check_parity(path: Path, points: Any) -> None:
+def _check_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _checked_parity(path: Path, points: Any) -> Certificate:
     try:
         limit = checked_points(points)
     except ValueError as error:
         raise UsageError(f"require_parity: {error}") from None
-    check_loss(read_certificate(path), limit, str(path))
+    certificate = read_certificate(path)
+    check_loss(certificate, limit, str(path))
+    return certificate
 
 
 def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:

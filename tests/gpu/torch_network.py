@@ -27,7 +27,7 @@ class TorchNetwork(Network):
         network: of `network_on_gpu`.
     """
 
-    output, scores_type = "scores", Precision.FP32
+    engine, output, scores_type = "torch", "scores", Precision.FP32
 
     def __init__(self, gpu: Gpu, spec: ModelSpec, network: DeployedFcn):
         self.spec, self.color = spec, spec.color

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..contract.certificate import Certificate, checked_certificate
 from ..contract.spec import ModelSpec
-from ..errors import BackendError, ModelFileError
+from ..errors import BackendError, ModelFileError, UsageError
 from .base import Backend, Options
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def open_backend(path: Path, options: Options) -> Backend:
         return _open_onnx(path, options, index)
     from .tensorrt import open_engine
 
+    if options.engine != "auto":
+        raise UsageError(f"engine: expected 'auto' for an .engine file, which TensorRT runs, got {options.engine!r}")
     if index is None:
         raise BackendError(f"device {options.device!r}: engines run on GPUs; on the CPU use the .onnx file")
     return open_engine(path, options, index)
@@ -82,7 +84,7 @@ def gpu_index(device: str) -> int | None:
 
 
 def _open_onnx(path: Path, options: Options, index: int | None) -> Backend:
-    if index is not None:
+    if index is not None and not _is_for_the_cpu(options):
         from .onnxruntime_cuda import NoCudaProvider, open_on_cuda, why_not_cuda
 
         reason = why_not_cuda()
@@ -96,6 +98,14 @@ def _open_onnx(path: Path, options: Options, index: int | None) -> Backend:
     from .cpu import open_on_cpu
 
     return open_on_cpu(path, options)
+
+
+def _is_for_the_cpu(options: Options) -> bool:
+    """Whether only engines of the CPU do what was asked for; raises UsageError where a GPU was asked for as well."""
+    chosen = options.engine == "openvino" or options.precision == "bf16"
+    if chosen and options.device != "auto":
+        raise UsageError(f"device {options.device!r}: OpenVINO and bfloat16 are for the CPU; use device='cpu'")
+    return chosen
 
 
 def _check_path(path: Path) -> None:

@@ -22,6 +22,8 @@ class Options:
     input_size: tuple[int, int] | None = None
     antialias: bool = True
     graphs: bool = True
+    engine: Literal["auto", "onnxruntime", "openvino"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class Backend(ABC):
@@ -30,6 +32,8 @@ class Backend(ABC):
     Attributes:
         spec: what the model file says of itself.
         device: where the network runs, "cpu" or "cuda:0".
+        engine: name and version of what runs it there.
+        precision: that it is computed in, which on the CPU may be another than the file's.
         in_flight: how many submitted batches it works on at once.
         observer: called with the name of each stage of the work when that has ended, in the thread that does it; None
             for nobody. For measuring alone: a GPU is waited for after each stage.
@@ -37,6 +41,8 @@ class Backend(ABC):
 
     spec: ModelSpec
     device: str
+    engine: str
+    precision: str
     in_flight: int
     observer: Callable[[str], None] | None = None
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 from ..contract.types import Confidence, Frames, Labels, Scores, Shape
 from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
 from ..ops.resizing import resized
 from .base import Backend, Options
+from .choice import choose
 from .onnx_model import OnnxModel, check_fixed_shape
 from .recent import Recent
 
@@ -18,7 +20,15 @@ MAX_SHAPES = 8  # shapes whose tables are kept
 
 
 class CpuNetwork(ABC):
-    """An engine on the CPU: the part between frames and scores, for one thread at a time."""
+    """An engine on the CPU: the part between frames and scores, for one thread at a time.
+
+    Attributes:
+        engine: its name and version.
+        precision: that it really computes the network in, "fp32" or "bf16".
+    """
+
+    engine: str
+    precision: str
 
     @abstractmethod
     def scores(self, frames: Frames) -> Scores:
@@ -39,15 +49,14 @@ def open_on_cpu(path: Path, options: Options) -> CpuBackend:
     Raises:
         ModelFileError: the file is damaged, foreign or newer.
         MissingDependency: the engine's package is not installed.
-        BackendError: the engine refuses the file.
+        BackendError: the engine refuses the file, or the processor has not the precision.
+        UsageError: the engine has not the precision.
     """
-    from .onnxruntime import CPU, OrtNetwork, new_session
-
     model = OnnxModel(path)
-    if options.color not in (None, model.spec.color):
-        model.swap_channels()
-    model.cut_at_scores()
-    return CpuBackend(model, OrtNetwork(new_session(model, CPU, options.threads)), options)
+    way = choose(model, options)
+    engine = import_module(f".{way.engine}", __package__)
+    other_order = options.color not in (None, model.spec.color)
+    return CpuBackend(model, engine.open_network(model, options.threads, way.precision, other_order), options)
 
 
 class CpuBackend(Backend):
@@ -63,7 +72,7 @@ class CpuBackend(Backend):
 
     def __init__(self, model: OnnxModel, network: CpuNetwork, options: Options):
         self._model, self._network, self._options = model, network, options
-        self.spec = model.spec
+        self.spec, self.engine, self.precision = model.spec, network.engine, network.precision
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="fcnrt")  # starts a thread when it is first needed
         self._upsamplers: Recent[LabelUpsampler] = Recent(MAX_SHAPES)
 

@@ -51,6 +51,7 @@ class Network(ABC):
 
     Attributes:
         spec: what the model file says of itself.
+        engine: its name and version.
         color: channel order of the frames that it takes.
         output: "scores", or "labels" where the engine keeps its own tail.
         scores_type: of the scores' elements.
@@ -58,6 +59,7 @@ class Network(ABC):
     """
 
     spec: ModelSpec
+    engine: str
     color: Literal["rgb", "bgr"]
     output: Literal["scores", "labels"]
     scores_type: Precision
@@ -100,7 +102,13 @@ class GpuBackend(Backend):
 
     def __init__(self, gpu: Gpu, network: Network, kernels: Kernels, options: Options):
         self._gpu, self._network, self._kernels, self._options = gpu, network, kernels, options
-        self.spec, self.device, self.in_flight = network.spec, f"cuda:{gpu.index}", SLOTS
+        self.spec, self.engine, self.precision = network.spec, network.engine, network.spec.precision
+        self.device, self.in_flight = f"cuda:{gpu.index}", SLOTS
+        if options.precision not in ("auto", self.precision):
+            raise UsageError(
+                f"precision: expected {self.precision}, in which GPUs compute this file, got {options.precision}; "
+                f"export it with --precision {options.precision}, or use device='cpu'"
+            )
         self._swap = options.color not in (None, network.color)
         if options.input_size is not None:
             self._need_scores("input_size")

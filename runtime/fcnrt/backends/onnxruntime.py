@@ -23,7 +23,10 @@ class OrtNetwork(CpuNetwork):
         session: with the only output `scores`.
     """
 
+    precision = "fp32"  # the CPU provider has no halves
+
     def __init__(self, session: Any):
+        self.engine = ort_title()
         self._session = session
         self._scores: Recent[Scores] = Recent(MAX_SHAPES)
 
@@ -47,6 +50,14 @@ class OrtNetwork(CpuNetwork):
         binding.bind_input("frames", "cpu", 0, frames.dtype.type, frames.shape, frames.ctypes.data)
         binding.bind_output("scores", "cpu", 0, scores.dtype.type, scores.shape, scores.ctypes.data)
         self._session.run_with_iobinding(binding)
+
+
+def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_channels: bool) -> OrtNetwork:
+    """Make a session of a model; arguments and errors are those of openvino.open_network, the precision is "fp32"."""
+    if reverse_channels:
+        model.swap_channels()
+    model.cut_at_scores()
+    return OrtNetwork(new_session(model, CPU, threads))
 
 
 def new_session(model: OnnxModel, provider: Any, threads: int | None) -> Any:
@@ -73,6 +84,11 @@ def load_runtime() -> Any:
     ort.disable_telemetry_events()
     ort.set_default_logger_severity(4)
     return ort
+
+
+def ort_title() -> str:
+    """onnxruntime and its version, for people."""
+    return f"onnxruntime {load_runtime().__version__}"
 
 
 @contextlib.contextmanager

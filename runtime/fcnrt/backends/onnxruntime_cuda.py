@@ -16,7 +16,7 @@ from ..gpu.kernels import Kernels, installed_kernels
 from .base import Options
 from .gpu import DeviceScores, GpuBackend, Network
 from .onnx_model import OnnxModel, check_fixed_shape
-from .onnxruntime import engine_errors, load_runtime, new_session
+from .onnxruntime import engine_errors, load_runtime, new_session, ort_title
 from .recent import Recent
 
 CUDA = "CUDAExecutionProvider"
@@ -81,7 +81,7 @@ class OrtCudaNetwork(Network):
         self._gpu, self._path, self._options, self._fixed_shape = gpu, path, options, model.fixed_shape
         self.spec, self.color = model.spec, options.color or model.spec.color
         self.output = "labels" if own_tail else "scores"
-        self.stream = Stream(gpu)
+        self.engine, self.stream = ort_title(), Stream(gpu)
         if self.color != model.spec.color:
             model.swap_channels()
         if not own_tail:

@@ -57,7 +57,7 @@ class TrtNetwork(Network):
     def __init__(self, engine: _Engine, graphs: bool):
         self.spec, self.color = engine.sidecar.spec, engine.sidecar.spec.color
         self.output, self.scores_type = engine.sidecar.output, engine.sidecar.scores_type
-        self.stream = Stream(engine.gpu)
+        self.engine, self.stream = engine.title, Stream(engine.gpu)
         self._engine, self._graphs = engine, graphs
         self._activations = Memory(engine.gpu, engine.activation_nbytes)
         self._scores = GrowingBuffer(engine.gpu, Memory)

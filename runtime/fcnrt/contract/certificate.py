@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import ModelFileError
 from .facts import fact, parsed, written
-from .validation import by_name, check_format, share, text, told, whole
+from .validation import by_name, check_format, each, share, text, told, whole
 
 FORMAT = 1  # of the certificate that is written, and the newest that is read
 KEY = "parity"  # in a sidecar, and behind the prefix in an ONNX file
@@ -42,6 +42,7 @@ class Certificate:
         hardware: the device's own name.
         versions: of the packages that computed, by name.
         date: of the measurement, ISO 8601.
+        computed_in: precisions beside the file's own that the CPU computed it in, each within these figures.
     """
 
     subject: str = field(metadata=fact(text))
@@ -58,11 +59,16 @@ class Certificate:
     hardware: str = field(metadata=fact(text))
     versions: dict[str, str] = field(metadata=fact(by_name(text)))
     date: str = field(metadata=fact(text))
+    computed_in: tuple[str, ...] = field(default=(), metadata=fact(each(text), list))
 
     @property
     def points_lost(self) -> float:
         """Points of mean IoU below the checkpoint's; negative where the file does better."""
         return points_lost(self.reference_miou, self.miou)
+
+    def covers(self, precision: str) -> bool:
+        """Whether it holds for a file that the CPU computes in a precision; in float32 it is the file's own."""
+        return precision != "bf16" or precision in self.computed_in
 
     def record(self) -> dict[str, Any]:
         """The certificate as it stands in files: JSON values with a format and a seal.

@@ -101,6 +101,15 @@ def one_of(*choices: Kind) -> Parser[Kind]:
     return parse
 
 
+def each(parse: Parser[Kind]) -> Parser[tuple[Kind, ...]]:
+    """A list, which may be empty."""
+
+    def parse_each(value: Any) -> tuple[Kind, ...]:
+        return tuple(map(parse, exactly(list)(value)))
+
+    return parse_each
+
+
 def several(parse: Parser[Kind], what: str) -> Parser[tuple[Kind, ...]]:
     """A list, not empty."""
 

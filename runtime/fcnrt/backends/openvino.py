@@ -1,0 +1,135 @@
+"""OpenVINO's own runtime on the CPU: a compiled model up to the scores, one for all shapes."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..contract.types import Frames, Scores
+from ..errors import LONGEST, BackendError, needs
+from .cpu import CpuNetwork
+from .onnx_model import OnnxModel
+
+TELEMETRY = "openvino_telemetry"
+
+_TYPES = {"fp32": "f32", "bf16": "bf16"}  # our names of what it computes in, and its own
+
+
+class OpenVinoNetwork(CpuNetwork):
+    """A compiled model, which clones share, and a request of its own.
+
+    Args:
+        compiled: the model, with the only output `scores`.
+    """
+
+    def __init__(self, compiled: Any):
+        openvino = load_openvino()
+        self.engine = f"openvino {openvino.__version__.partition('-')[0]}"
+        self.precision = computed_in(compiled)
+        self._compiled, self._request, self._tensor = compiled, compiled.create_infer_request(), openvino.Tensor
+
+    def scores(self, frames: Frames) -> Scores:
+        if not frames.flags.writeable:  # OpenVINO takes no others, though it only reads
+            frames = frames.copy()
+        with engine_errors(f"failed on frames of shape {frames.shape}"):
+            self._request.set_input_tensor(self._tensor(frames, shared_memory=True))
+            self._request.infer()
+            scores: Scores = self._request.get_output_tensor().data  # the request's own memory
+        return scores
+
+    def clone(self) -> OpenVinoNetwork:
+        return OpenVinoNetwork(self._compiled)
+
+    def close(self) -> None:
+        self._compiled = self._request = None
+
+
+def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_channels: bool) -> OpenVinoNetwork:
+    """Compile a model.
+
+    Args:
+        model: the file.
+        threads: to compute with; None for one on each core.
+        precision: to compute in, "fp32" or "bf16".
+        reverse_channels: whether frames have the other channel order than the file's.
+
+    Raises:
+        MissingDependency: OpenVINO is not installed.
+        BackendError: OpenVINO refuses the file, or the processor has no such arithmetic.
+        ModelFileError: the file was changed since its graph was read.
+    """
+    openvino = load_openvino()
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": threads or 0,
+        "INFERENCE_PRECISION_HINT": _TYPES[precision],
+        "CPU_RUNTIME_CACHE_CAPACITY": 0,  # else what was made for a shape is kept for ever; the last shape's stays
+    }
+    with engine_errors(f"cannot load {model.path}"):
+        core = openvino.Core()
+        graph = core.read_model(model.file)
+        if reverse_channels:
+            _reverse_channels(graph)
+        compiled = core.compile_model(_cut_at_scores(graph), "CPU", settings)
+    model.check_unchanged()
+    if computed_in(compiled) != precision:
+        raise BackendError(
+            f"precision {precision!r}: this processor computes in {computed_in(compiled)}; use precision='auto'"
+        )
+    return OpenVinoNetwork(compiled)
+
+
+def computed_in(compiled: Any) -> str:
+    """The precision that a compiled model really computes in: what a processor has not is replaced without a word."""
+    found = str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+    return {its: ours for ours, its in _TYPES.items()}.get(found, found)
+
+
+def load_openvino() -> Any:
+    """openvino; raises MissingDependency."""
+    with needs("openvino", "openvino"), _no_telemetry():
+        import openvino
+    return openvino
+
+
+@contextlib.contextmanager
+def engine_errors(doing: str) -> Iterator[None]:
+    """OpenVINO's exceptions, which share no base class, as one of ours; what matters stands in their last line."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().rpartition("\n")[2][:LONGEST]
+        raise BackendError(f"OpenVINO: {doing}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """OpenVINO reports to its makers that it was imported, unless the package that does so is missing."""
+    if TELEMETRY in sys.modules:
+        yield
+        return
+    sys.modules[TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[TELEMETRY]
+
+
+def _cut_at_scores(graph: Any) -> Any:
+    outputs = (output for node in graph.get_ordered_ops() for output in node.outputs())
+    scores = next(output for output in outputs if "scores" in output.get_names())
+    return load_openvino().Model([scores], graph.get_parameters(), "scores")
+
+
+def _reverse_channels(graph: Any) -> None:
+    """Behind the first Transpose, where that moves three planes instead of every pixel."""
+    openvino = load_openvino()
+    transpose = next(node for node in graph.get_ordered_ops() if node.get_type_name() == "Transpose")
+    readers = list(transpose.output(0).get_target_inputs())
+    gather = openvino.opset8.gather(transpose.output(0), np.array([2, 1, 0]), np.array(1))
+    for reader in readers:
+        reader.replace_source_output(gather.output(0))
