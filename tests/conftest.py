@@ -17,6 +17,15 @@ from simulated.host import MakeHost, gpu_host
 torch.set_num_threads(1)  # tiny networks: a second thread waits more than it works
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What `fcnrt tune` found for the user of this machine decides nothing here."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA", "HOME"):
+            patch.setenv(variable, str(tmp_path_factory.getbasetemp() / "home"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
     """A function: name of a tiny network and further flags to its ONNX file (see `exporter`)."""

@@ -25,6 +25,8 @@ from .pictures.palette import named_palette
 
 Item = TypeVar("Item")
 
+ENGINES = "auto", "onnxruntime", "openvino"
+PRECISIONS = "auto", "fp32", "bf16"
 MAX_THREADS = 1024
 MAX_SIDE = 65535  # of input_size; as many rows as a kernel is launched for
 
@@ -86,8 +88,8 @@ class Segmenter:
             raise UsageError(f"color: expected 'rgb' or 'bgr', got {color!r}")
         if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
             raise UsageError(f"threads: expected 1 to {MAX_THREADS}, got {threads!r}")
-        _check_one_of("engine", engine, ("auto", "onnxruntime", "openvino"))
-        _check_one_of("precision", precision, ("auto", "fp32", "bf16"))
+        _check_one_of("engine", engine, ENGINES)
+        _check_one_of("precision", precision, PRECISIONS)
         certificate = None if require_parity is None else _checked_parity(Path(path), require_parity)
         options = Options(device, threads, color, _checked_size(input_size), antialias, graphs, engine, precision)
         self._hold(Path(path), options, open_backend(Path(path), options))

@@ -28,7 +28,8 @@ class Way(NamedTuple):
         return f"{self.engine} {self.precision}"
 
 
-WAYS = (Way("onnxruntime", "fp32"), Way("openvino", "fp32"), Way("openvino", "bf16"))  # the usual one first
+WAYS = (Way("onnxruntime", "fp32"), Way("openvino", "fp32"), Way("openvino", "bf16"))
+USUAL = WAYS[0]
 
 
 def choose(model: OnnxModel, options: Options) -> Way:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..contract.types import Frames, Scores
@@ -73,7 +74,13 @@ def new_session(model: OnnxModel, provider: Any, threads: int | None) -> Any:
         options.log_severity_level = 4  # errors reach the caller as exceptions, warnings are not for users
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry(WEIGHTS_FOLDER, str(model.file.parent))
-        session = ort.InferenceSession(model.with_references(), options, providers=[provider])
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        # The first session of a process has denormals flushed in the thread that makes it, too, and for good: in the
+        # caller's, his own arithmetic would change.
+        with ThreadPoolExecutor(1) as maker:
+            session = maker.submit(
+                ort.InferenceSession, model.with_references(), options, providers=[provider]
+            ).result()
     model.check_unchanged()
     return session
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from ..backends import read_certificate, read_spec
 from ..contract.profiles import shape_text
 from ..contract.sidecar import Sidecar, read_sidecar
-from ..errors import ModelFileError
+from ..errors import BackendError, MissingDependency, ModelFileError
+from ..segmenter import Segmenter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,8 @@ def info(options: argparse.Namespace) -> int:
     print(f"  checkpoint  sha256 {spec.checkpoint_sha256}")
     if options.model.suffix == ".engine":
         _print_engine(read_sidecar(options.model))
+    else:
+        _print_engine_of_the_cpu(options.model)
     _print_parity(options.model)
     return 0
 
@@ -47,6 +50,15 @@ def _print_engine(engine: Sidecar) -> None:
         print(f"  profile     {low} to {high}, fastest at {usual} (batch x height x width)")
     print(f"  output      {output}; kernels: {', '.join(kernels) or 'none'}")
     print(f"  layers      {_convolutions(engine.layers.get('network') or {})} as parsed")
+
+
+def _print_engine_of_the_cpu(model: Path) -> None:
+    """What runs the file here: the precision is what the engine says it computes in, which it may have changed."""
+    try:
+        with Segmenter(model, device="cpu") as segmenter:
+            print(f"  on the CPU  {segmenter.engine}, computed in {segmenter.precision}")
+    except (BackendError, MissingDependency) as error:
+        print(f"  on the CPU  cannot run here: {error}")
 
 
 def _print_parity(path: Path) -> None:

@@ -12,7 +12,7 @@ from .. import __version__
 from ..contract.arguments import Parser
 from ..contract.interrupts import INTERRUPTED, heeded_interrupts
 from ..errors import FcnrtError, one_line
-from . import info, segment
+from . import info, segment, tune
 from .scripts import SCRIPTS, run_script
 from .terminal import INTERRUPTION
 
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands, each with --help")
     segment.add_arguments(commands.add_parser("segment", help="label pictures, videos and streams"))
     info.add_arguments(commands.add_parser("info", help="print what a model file says of itself"))
+    tune.add_arguments(commands.add_parser("tune", help="find the fastest engine of the CPU for a model, and keep it"))
     for name, (_, _, purpose) in SCRIPTS.items():
         commands.add_parser(name, help=purpose)  # for the list: it is run before this parser is asked
     return parser

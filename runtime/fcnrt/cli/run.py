@@ -126,7 +126,8 @@ class Run:
         for part in parts:
             _complain_of(part)
         if self._options.stats:
-            say(str(statistics))
+            segmenter = self._segmenter
+            say(f"{segmenter.engine} on {segmenter.device}, {segmenter.precision}\n{statistics}")
         elif statistics.faults:
             survived = ", ".join(f"{count} {name}" for name, count in statistics.faults.items())
             complain(f"survived: {survived}")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..segmenter import Segmenter
+from ..segmenter import ENGINES, PRECISIONS, Segmenter
 from .argument_types import count, key_value, levels, points, positive, rate, seconds, share, size
 from .jobs import check_targets, plan_jobs
 from .outputs import add_output_arguments, live_server
@@ -50,6 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_model_arguments(group: Any) -> None:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     group.add_argument("--threads", type=positive, help="threads of the engine on the CPU (all cores)")
+    group.add_argument(
+        "--engine",
+        default="auto",
+        choices=ENGINES,
+        help="of the CPU (auto: onnxruntime, or what `fcnrt tune` found to be faster)",
+    )
+    group.add_argument(
+        "--precision",
+        default="auto",
+        choices=PRECISIONS,
+        help="that the CPU computes in (auto: fp32, or bf16 where that is faster and the file is certified for it)",
+    )
     group.add_argument(
         "--input-size", type=size, metavar="HxW", help="resize frames to this for the network; labels keep their size"
     )
@@ -135,5 +147,7 @@ def _segmenter(options: argparse.Namespace) -> Segmenter:
         color="rgb",
         input_size=options.input_size,
         graphs=not options.no_graph,
+        engine=options.engine,
+        precision=options.precision,
         require_parity=options.require_parity,
     )
