@@ -26,6 +26,7 @@ from fcnrt import FcnrtError
 from fcnrt.backends import gpu_index
 from fcnrt.contract.arguments import Parser
 from fcnrt.errors import one_line
+from fcnrt.segmenter import PRECISIONS
 
 from ..arguments import add_output, amount, whole_number
 from ..data.datasets import KINDS, SCENES, DataError
@@ -73,7 +74,7 @@ def compare(options: argparse.Namespace) -> bool:
     limits = Limits(options.metric, options.max_miou_drop, options.min_agreement, options.max_clear_flips)
     frames = MeasuredFrames(options.data, options.split, options.kind, options.limit, stated_by(options))
     checkpoint = _checkpoint(options, annotated=frames.classes is not None)
-    artefacts = find_artefacts(options.models, options.device or ["auto"], options.plain)
+    artefacts = find_artefacts(options.models, options.device or ["auto"], options.plain, options.precision)
     _check_classes(checkpoint, artefacts, frames)
     if options.certify and frames.classes is None:
         raise ParityError(
@@ -265,6 +266,13 @@ def _add_machine_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("models")
     add = group.add_argument
     add("--device", action="append", type=_device, help="auto, cpu, cuda or cuda:N; repeat it for a row each (auto)")
+    add(
+        "--precision",
+        nargs="+",
+        default=["auto"],
+        choices=PRECISIONS,
+        help="that the CPU computes .onnx files in: several for a row each, as fp32 bf16 (auto)",
+    )
     add("--plain", action="store_true", help="also ONNX Runtime alone, on the whole graph with no code of ours")
     add("--threads", type=whole_number, metavar="N", help="on the CPU (all cores)")
     add("--worst", type=whole_number, default=3, metavar="N", help="frames to draw, by disagreement and by IoU (3)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,17 @@ from ..machine import cpu_name
 
 
 class Labeller(Protocol):
-    """A model that is loaded: RGB frames (H, W, 3) uint8 to labels (H, W), on `device`, "cpu" or "cuda:N"."""
+    """A model that is loaded: RGB frames (H, W, 3) uint8 to labels (H, W).
+
+    Attributes:
+        device: where, "cpu" or "cuda:N".
+        engine: by what.
+        precision: in what it computes.
+    """
 
     device: str
+    engine: str
+    precision: str
 
     def __call__(self, frame_hwc: UInt8Array) -> npt.NDArray[Any]: ...
 
@@ -36,7 +45,7 @@ class Artefact:
 
     Attributes:
         plain: run the whole graph up to `labels` in ONNX Runtime, with no code of ours.
-        device: the one asked for, as Segmenter takes it.
+        device, precision: those asked for, as Segmenter takes them.
         spec: what the file says of itself.
         subject: digest that a certificate is bound to.
         sha256: of the file.
@@ -45,6 +54,7 @@ class Artefact:
     path: Path
     plain: bool
     device: str
+    precision: str
     spec: ModelSpec
     subject: str
     sha256: str
@@ -53,7 +63,8 @@ class Artefact:
         """Load it; raises FcnrtError where it cannot run here."""
         if self.plain:
             return PlainGraph(self.path, self.spec.color, threads)
-        return Segmenter(self.path, device=self.device, threads=threads, color="rgb")
+        precision: Any = self.precision
+        return Segmenter(self.path, device=self.device, threads=threads, color="rgb", precision=precision)
 
 
 class PlainGraph:
@@ -66,7 +77,7 @@ class PlainGraph:
         BackendError: ONNX Runtime refuses the file.
     """
 
-    device = "cpu"
+    device, engine, precision = "cpu", "onnxruntime", "fp32"
 
     def __init__(self, path: Path, color: str, threads: int | None):
         import onnxruntime
@@ -90,24 +101,26 @@ class PlainGraph:
         del self._session
 
 
-def find_artefacts(paths: Sequence[Path], devices: Sequence[str], plain: bool) -> list[Artefact]:
-    """Every file on every device, and the plain graphs of ONNX files if wanted.
+def find_artefacts(
+    paths: Sequence[Path], devices: Sequence[str], plain: bool, precisions: Sequence[str] = ("auto",)
+) -> list[Artefact]:
+    """Every file on every device, ONNX files in every precision, and their plain graphs if wanted.
 
     Raises:
         ModelFileError: a file is missing, damaged or foreign.
     """
-    return [artefact for path in dict.fromkeys(paths) for artefact in _ways(path, devices, plain)]
+    return [artefact for path in dict.fromkeys(paths) for artefact in _ways(path, devices, plain, precisions)]
 
 
-def _ways(path: Path, devices: Sequence[str], plain: bool) -> Iterator[Artefact]:
+def _ways(path: Path, devices: Sequence[str], plain: bool, precisions: Sequence[str]) -> Iterator[Artefact]:
     model = read_model(path)
     facts = (model.spec, model.subject(), hashlib.sha256(path.read_bytes()).hexdigest())
     if path.suffix == ".engine":  # one that is asked for on the CPU alone is left to say why not
-        devices = [device for device in devices if device != "cpu"] or devices
-    for device in dict.fromkeys(devices):
-        yield Artefact(path, False, device, *facts)
+        devices, precisions = [device for device in devices if device != "cpu"] or devices, ["auto"]
+    for device, precision in dict.fromkeys(itertools.product(devices, precisions)):
+        yield Artefact(path, False, device, precision, *facts)
     if plain and path.suffix == ".onnx":
-        yield Artefact(path, True, "cpu", *facts)
+        yield Artefact(path, True, "cpu", "auto", *facts)
 
 
 def hardware_of(device: str) -> str:

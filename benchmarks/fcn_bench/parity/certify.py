@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from fcnrt.contract.certificate import Certificate
 from .rows import Row
 
 # By suffix, the packages that may have run a file.
-ENGINES = {".onnx": ("onnxruntime", "onnxruntime-gpu"), ".engine": ("tensorrt", "tensorrt-rtx")}
+ENGINES = {".onnx": ("onnxruntime", "onnxruntime-gpu", "openvino"), ".engine": ("tensorrt", "tensorrt-rtx")}
 
 
 class CertifyError(Exception):
@@ -50,7 +51,7 @@ def _certify_file(path: Path, rows: list[tuple[Row, dict[str, Any]]], result: di
     if not all(facts["same_checkpoint"] for _, facts in ran):
         raise CertifyError("it was exported from another checkpoint than the one that it was compared with")
     row, facts = max(ran, key=lambda pair: pair[1]["points_lost"][result["limits"]["metric"]])
-    certify(path, _certificate(row, facts, result))
+    certify(path, replace(_certificate(row, facts, result), computed_in=_precisions(ran)))
     return "certified"
 
 
@@ -69,14 +70,20 @@ def _certificate(row: Row, facts: dict[str, Any], result: dict[str, Any]) -> Cer
         checkpoint_sha256=reference["sha256"],
         device=row.device,
         hardware=row.hardware,
-        versions=_versions(row.artefact.path, result["environment"]["versions"]),
+        versions=_versions(row, result["environment"]["versions"]),
         date=result["date"],
     )
 
 
-def _versions(path: Path, installed: Mapping[str, str]) -> dict[str, str]:
+def _precisions(ran: list[tuple[Row, dict[str, Any]]]) -> tuple[str, ...]:
+    """What the CPU computed a file in."""
+    return tuple(sorted({row.precision for row, _ in ran if row.device == "cpu"}))
+
+
+def _versions(row: Row, installed: Mapping[str, str]) -> dict[str, str]:
     """Of what computed the labels on both sides."""
-    names = ("torch", *ENGINES[path.suffix])
+    used = row.engine.partition(" ")[0]
+    names = ("torch", *(name for name in ENGINES[row.artefact.path.suffix] if name.startswith(used)))
     return {"fcnrt": fcnrt.__version__, **{name: installed[name] for name in names if name in installed}}
 
 

@@ -64,18 +64,20 @@ class Row:
         failure: what went wrong while it ran, "" for nothing.
         device: where it runs, "cpu" or "cuda:N"; the device asked for where it cannot.
         hardware: that device's own name.
+        engine, precision: what runs it, and what it computes in; "" where nothing does.
     """
 
     def __init__(self, artefact: Artefact, annotated: bool, worst: int, threads: int | None = None):
         self.artefact, self.agreement = artefact, Agreement()
         self.scores = Scores(len(artefact.spec.classes)) if annotated else None
         self.worst = {by: WorstFrames(worst) for by in WORST_BY}
-        self.absent = self.failure = self.hardware = ""
+        self.absent = self.failure = self.hardware = self.engine = self.precision = ""
         self.device = artefact.device
         self._labeller: Labeller | None = None
         try:
             self._labeller = artefact.open(threads)
-            self.device = self._labeller.device
+            self.device, self.engine = self._labeller.device, self._labeller.engine
+            self.precision = self._labeller.precision
             self.hardware = hardware_of(self.device)
         except FcnrtError as error:
             reason = str(error).removeprefix(f"{artefact.path}: ")
@@ -88,6 +90,8 @@ class Row:
     def title(self) -> str:
         """The file and how it was run, as people read it."""
         way = "plain graph" if self.artefact.plain else self.device
+        if self.artefact.precision != "auto":
+            way += f", {self.artefact.precision}"
         return f"{self.artefact.path.name} ({way})"
 
     def take(self, frame: Frame, preference: Preference, checkpoint: Checkpoint) -> None:
@@ -124,6 +128,8 @@ class Row:
             "device": self.device,
             "hardware": self.hardware,
             "precision": spec.precision,
+            "engine": self.engine,
+            "computed_in": self.precision,
             "sha256": artefact.sha256,  # as it was measured: certifying changes it, but not the subject
             "subject": artefact.subject,
             "same_checkpoint": spec.checkpoint_sha256 == checkpoint.reference.sha256,

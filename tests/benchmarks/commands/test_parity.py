@@ -29,6 +29,7 @@ from fcn_export.errors import ExportError
 from fcn_export.families.torchvision_fcn import TorchvisionFcn
 from fcn_export.graph.verify import textured_frames
 from fcnrt import BackendError, Segmenter
+from fcnrt.backends import openvino as openvino_engine
 from fcnrt.backends import read_certificate, read_model
 from fcnrt.pictures.palette import voc_palette
 from simulated.host import MakeHost
@@ -405,6 +406,23 @@ def test_models_of_another_checkpoint_are_not_certified(
     assert "net.onnx: not certified: it was exported from another checkpoint" in captured.err
     assert "net.onnx (cpu): exported from another checkpoint" in captured.out
     assert read_model(model).parity is None
+
+
+def test_a_certificate_names_what_it_was_computed_in(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bfloat16 stands in for itself here: not every processor has it."""
+    monkeypatch.setattr(openvino_engine, "_TYPES", {"fp32": "f32", "bf16": "f32"})
+    monkeypatch.setattr(openvino_engine, "computed_in", lambda compiled: "bf16")
+    assert run(model, "--precision", "fp32", "bf16", "--certify") == 0
+    assert [(row["title"], row["computed_in"]) for row in result(tmp_path)["rows"]] == [
+        ("net.onnx (cpu, fp32)", "fp32"), ("net.onnx (cpu, bf16)", "bf16")
+    ]  # fmt: skip
+    certificate = read_certificate(model)
+    assert certificate.computed_in == ("bf16", "fp32") and certificate.covers("bf16")
+    with Segmenter(model, device="cpu", precision="bf16", require_parity=0.1) as segment:
+        assert segment.precision == "bf16"
+    assert run(model, "--certify") == 0 and not read_certificate(model).covers("bf16")
 
 
 def test_unannotated_frames_certify_nothing(
