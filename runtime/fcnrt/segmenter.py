@@ -9,15 +9,16 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from .backends import Backend, Options, open_backend, read_certificate
 from .contract.certificate import Certificate, check_loss, checked_points
+from .contract.frames import checked_batch
 from .contract.spec import ModelSpec
-from .contract.types import Array, UInt8Array, label_dtype
+from .contract.types import Array, LabelArray, UInt8Array, label_dtype
 from .errors import FcnrtError, FrameError, ModelFileError, UsageError
 from .gpu.arrays import Nv12Frame, device_frames, device_target, is_device_array
 from .gpu.cuda import stream_handle
@@ -120,6 +121,14 @@ class Segmenter:
         """RGB colours of the classes, uint8 (C, 3)."""
         palette = self.spec.palette
         return named_palette(palette, len(self.classes)) if isinstance(palette, str) else np.array(palette, np.uint8)
+
+    @overload
+    def __call__(
+        self, frames: UInt8Array, *, out: LabelArray | None = ..., confidence: UInt8Array | None = ...
+    ) -> LabelArray: ...
+
+    @overload
+    def __call__(self, frames: Any, *, out: Any = ..., confidence: Any = ..., stream: object = ...) -> Any: ...
 
     def __call__(self, frames: Any, *, out: Any = None, confidence: Any = None, stream: object = None) -> Any:
         """Label every pixel.
@@ -252,6 +261,10 @@ class Segmenter:
             finally:
                 self._busy.release()
 
+    def __repr__(self) -> str:
+        model = f"{self.spec.family} {self.spec.variant}, {len(self.classes)} classes, {self.spec.precision}"
+        return f"<fcnrt.Segmenter {self._path} ({model}) on {self.device}{', closed' if self._closed else ''}>"
+
     def __enter__(self) -> Segmenter:
         return self
 
@@ -319,14 +332,7 @@ class Segmenter:
 
     def _as_batch(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Checked frames as a C-contiguous batch (N, H, W, 3)."""
-        if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
-            kind = f"{frames.dtype} array" if isinstance(frames, np.ndarray) else type(frames).__name__
-            raise FrameError(
-                f"frames: expected a uint8 numpy array, got {kind}; convert with np.asarray(..., np.uint8)"
-            )
-        if frames.ndim not in (3, 4) or frames.shape[-1] != 3 or 0 in frames.shape:
-            raise FrameError(f"frames: expected shape (H, W, 3) or (N, H, W, 3), got {frames.shape}")
-        batch = frames if frames.ndim == 4 else frames[None]
+        batch = checked_batch(frames)
         self._check_size(batch.shape[:3])
         return np.ascontiguousarray(batch)
 

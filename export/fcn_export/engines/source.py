@@ -13,6 +13,7 @@ import onnx
 from onnx import ModelProto, ValueInfoProto, helper
 
 from fcnrt.contract.kernel_records import labels_name
+from fcnrt.contract.kinds import command_for
 from fcnrt.contract.onnx_file import Fixed, OnnxFile, precisions
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.spec import EXPORT_AGAIN, ModelSpec
@@ -130,6 +131,8 @@ def check_sizes(source: EngineSource, largest: Shape) -> int:
 
 
 def _read(path: Path) -> bytes:
+    if path.suffix != ".onnx" and command_for(path):
+        raise ExportError(f"{path}: expected an ONNX file{command_for(path)}")
     if path.stat().st_size > MAX_BYTES:
         raise ExportError(f"{path}: expected an ONNX file of less than 2 GiB, got {path.stat().st_size / 2**30:.1f}")
     return path.read_bytes()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract.certificate import Certificate, checked_certificate
+from ..contract.kinds import command_for
 from ..contract.spec import ModelSpec
 from ..errors import BackendError, ModelFileError, UsageError
 from .base import Backend, Options
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ..contract.sidecar import Sidecar
     from .onnx_model import OnnxModel
 
-__all__ = ["Backend", "Options", "open_backend", "read_certificate", "read_model", "read_spec"]
+__all__ = ["Backend", "Options", "check_path", "open_backend", "read_certificate", "read_model", "read_spec"]
 
 EXPORT_COMMANDS = {".onnx": "export/to_onnx.py CHECKPOINT", ".engine": "export/build_engine.py MODEL.onnx"}
 
@@ -27,7 +28,7 @@ def open_backend(path: Path, options: Options) -> Backend:
         MissingDependency: the engine's package is not installed.
         BackendError: the device is not to be had.
     """
-    _check_path(path)
+    check_path(path)
     index = gpu_index(options.device)
     if path.suffix == ".onnx":
         return _open_onnx(path, options, index)
@@ -65,7 +66,7 @@ def read_model(path: Path) -> OnnxModel | Sidecar:
     Raises:
         ModelFileError: the file is missing, of an unknown suffix, damaged, foreign or newer.
     """
-    _check_path(path)
+    check_path(path)
     if path.suffix == ".engine":
         from ..contract.sidecar import read_sidecar
 
@@ -108,10 +109,12 @@ def _is_for_the_cpu(options: Options) -> bool:
     return chosen
 
 
-def _check_path(path: Path) -> None:
+def check_path(path: Path) -> None:
+    """Raise ModelFileError where a path cannot be a model's: by its name, or because nothing is there."""
     if path.suffix not in EXPORT_COMMANDS:
         raise ModelFileError(
-            f"{path}: expected a .onnx or .engine file, got {path.suffix or 'no suffix'}; see export/to_onnx.py"
+            f"{path}: expected a .onnx or .engine file, got {path.suffix or 'no suffix'}"
+            f"{command_for(path) or '; make one of a checkpoint: fcnrt export CHECKPOINT'}"
         )
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file; make it with: python {EXPORT_COMMANDS[path.suffix]} -o {path}")

@@ -70,11 +70,13 @@ class OnnxModel(OnnxFile):
 
 def check_fixed_shape(shape: Shape, fixed: Fixed, path: Path) -> None:
     """Raise FrameError where a dimension is fixed in the file to another size."""
+    batch, height, width = (wanted or size for wanted, size in zip(fixed, shape, strict=True))
     for name, size, wanted in zip(DIMENSIONS, shape, fixed, strict=True):
         if wanted is not None and size != wanted:
+            by_hand = f"give {batch} at a time" if name == "batch" else f"use --input-size {height}x{width}"
             raise FrameError(
                 f"frames: expected {name} {wanted} (fixed in {path.name}), got {size}; "
-                f"resize, or export without --{name}"
+                f"{by_hand}, or export without --{name}"
             )
 
 

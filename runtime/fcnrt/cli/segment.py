@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..backends import check_path
 from ..segmenter import ENGINES, PRECISIONS, Segmenter
 from .argument_types import count, key_value, levels, points, positive, rate, seconds, share, size
 from .jobs import check_targets, plan_jobs
@@ -124,6 +125,7 @@ def segment(options: argparse.Namespace) -> int:
     """Label the inputs; one that cannot be read is named and passed over, and makes the status 1."""
     if options.output is None and not options.show and options.serve is None:
         options.refuse("expected -o, --show or --serve, got none of them")
+    check_path(options.model)  # first: with model and input swapped, what is said of the input would mislead
     jobs, notes = plan_jobs(options.inputs, options.output, labels=options.labels, overlay=options.overlay)
     check_targets(jobs, options.force)
     with live_server(options) as server:

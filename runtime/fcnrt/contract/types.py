@@ -10,7 +10,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
-LabelArray = npt.NDArray[Any]  # of `label_dtype(classes)`
+LabelArray = npt.NDArray[np.unsignedinteger[Any]]  # of `label_dtype(classes)`
 
 Shape = tuple[int, int, int]  # (batch, height, width)
 Frames = UInt8Array  # (N, H, W, 3), C-contiguous

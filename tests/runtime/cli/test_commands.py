@@ -88,3 +88,30 @@ def test_advice_names_this_python_and_where_fcnrt_came_from(tmp_path: Path, monk
     advice = pip_install("fcnrt[video]")
     assert advice.startswith(f"{sys.executable} -m pip install ") and advice.rstrip("'").endswith("[video]")
     assert pip_install("av>=18").endswith("-m pip install 'av>=18'")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ("segment", "y.png", "x.onnx", "-o", "out"),
+            "the model comes first: fcnrt segment MODEL y.png",
+        ),
+        (("segment", "x.pth", "y.png", "-o", "out"), "got .pth; this is a checkpoint: fcnrt export x.pth"),
+        (("info", "x.ckpt"), "this is a checkpoint: fcnrt export x.ckpt"),
+        (
+            ("segment", "model", "y.png", "-o", "out"),
+            "no suffix; make one of a checkpoint: fcnrt export CHECKPOINT",
+        ),
+        (("segment", "x.onnx", "y.png", "-o", "out"), "x.onnx: no such file; make it with: "),
+        (("build", "x.pth"), "expected an ONNX file; this is a checkpoint: fcnrt export x.pth"),
+        (("build", "x.engine"), "expected an ONNX file; this is an engine: fcnrt segment x.engine INPUT"),
+    ],
+)
+def test_a_file_given_to_the_wrong_command_is_told_the_right_one(
+    words: tuple[str, ...], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    status, _, err = words_of(capsys, *words)
+    assert status == 1 and expected in err and err.count("\n") == 1
