@@ -2,7 +2,7 @@
 #   docker build -f docker/cpu.Dockerfile -t fcnrt:cpu .
 #   docker run --rm -v "$PWD:/data" fcnrt:cpu segment model.onnx street.mp4 -o overlay.mp4
 FROM python:3.12-slim-bookworm AS build
-ARG EXTRAS="ort,video"
+ARG EXTRAS="cpu,video"
 WORKDIR /source
 COPY . .
 RUN python -m venv /opt/fcnrt \

@@ -1,7 +1,7 @@
 # fcnrt with TensorRT, and what builds engines for the GPU at hand. From the clone's folder:
 #   docker build -f docker/cuda.Dockerfile -t fcnrt:cuda .
 #   docker run --rm --gpus all -v "$PWD:/data" fcnrt:cuda segment model.engine street.mp4 -o overlay.mp4
-#   docker run --rm --gpus all -v "$PWD:/data" --entrypoint python fcnrt:cuda /opt/fcnrt/build_engine.py model.onnx
+#   docker run --rm --gpus all -v "$PWD:/data" fcnrt:cuda build model.onnx
 # TensorRT's and CUDA's libraries come as wheels; the driver comes from the host by the NVIDIA Container Toolkit.
 FROM ubuntu:24.04 AS build
 ARG EXTRAS="engine,tensorrt,video"
@@ -12,8 +12,7 @@ RUN apt-get update \
 WORKDIR /source
 COPY . .
 RUN python3 -m venv /opt/fcnrt \
-    && /opt/fcnrt/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]" \
-    && cp export/build_engine.py /opt/fcnrt/
+    && /opt/fcnrt/bin/pip install --no-cache-dir --constraint constraints.txt ".[${EXTRAS}]"
 
 FROM ubuntu:24.04
 # hadolint ignore=DL3008

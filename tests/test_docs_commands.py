@@ -24,6 +24,7 @@ from fcn_bench.training.architectures import slim
 from fcn_export.commands import to_onnx
 from fcn_export.graph.verify import textured_frames
 from fcnrt.cli.main import _parser as runtime_parser
+from fcnrt.cli.scripts import SCRIPTS
 from fcnrt.pictures.writing import write_image
 from fcnrt.video import VideoWriter
 from places import ROOT
@@ -36,15 +37,16 @@ NOT_RUN = {
     r"/pytest ": "runs these tests",
     r"^pip ": "would change the environment; tests/test_packaging.py installs the wheel",
     r"fcn_resnet50 ": "downloads torchvision's weights",
-    r"\.engine|build_engine\.py": "needs a GPU; tests/export builds for TensorRT for RTX, tests/gpu runs engines",
+    r"\.engine|build_engine\.py|fcnrt build": "needs a GPU; tests/export builds for RTX, tests/gpu runs engines",
     r"rtsp://|camera:": "needs a camera; tests/runtime/video has servers",
     r"examples/": "tests/examples runs them",
     r" runs/": "tests/test_docs_own_data.py runs the page from top to bottom",
-    r"train\.py": "needs a data set; tests/benchmarks trains on drawn ones",
-    r"parity\.py": "needs a data set; tests/benchmarks measures on drawn ones",
+    r"train\.py|fcnrt train": "needs a data set; tests/benchmarks trains on drawn ones",
+    r"parity\.py|fcnrt parity": "needs a data set; tests/benchmarks measures on drawn ones",
     r"five_lines\.py": "needs a data set; tests/benchmarks measures on a drawn one",
     r"(latency|video_rate|tail)\.py": "takes minutes; tests/benchmarks runs short ones",
     r"report\.py": "reads what latency.py wrote; tests/benchmarks makes reports",
+    r"--precision int8": "needs frames that look like something; tests/export calibrates on drawn ones",
     r"--require-parity": "needs a certified file; tests/runtime/test_certificate.py makes them",
 }
 PYTHON_NOT_RUN = {
@@ -93,7 +95,14 @@ def home(belongings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def reason_not_to_run(command: str) -> str | None:
+    if is_name(command):
+        return None
     return next((reason for pattern, reason in NOT_RUN.items() if re.search(pattern, command)), None)
+
+
+def is_name(command: str) -> bool:
+    """Whether a page only names a command, as `fcnrt segment`: its help is printed."""
+    return bool(re.fullmatch(r"fcnrt \w+", command))
 
 
 @pytest.mark.parametrize("command", [command for command in SESSIONS if not reason_not_to_run(command)])
@@ -111,12 +120,12 @@ def as_installed(command: str) -> list[str]:
     if program.endswith("python"):
         return [str(ROOT / arguments[0]), *arguments[1:]] if arguments[0].endswith(".py") else arguments
     assert program.removeprefix(".venv/bin/") == "fcnrt", command
-    return ["-m", "fcnrt", *(arguments if len(arguments) > 1 else [*arguments, "--help"])]
+    return ["-m", "fcnrt", *arguments, *(["--help"] if is_name(command) else [])]
 
 
 def refuses(session: Session) -> bool:
     """Whether the page shows one line that begins with the program's name: a refusal."""
-    return bool(re.match(r"(fcnrt|to_onnx|build_engine): ", session.output or ""))
+    return bool(re.match(r"(fcnrt( \w+)?|to_onnx|build_engine): ", session.output or ""))
 
 
 def without_figures(text: str) -> list[str]:
@@ -133,12 +142,14 @@ def test_command_that_is_not_run_is_one_that_we_have(command: str) -> None:
     elif program.endswith("pytest"):
         assert all((ROOT / name).exists() for name in arguments)
     elif program.endswith("fcnrt"):
-        runtime_parser().parse_args(arguments)
+        module = SCRIPTS.get(arguments[0], [None])[0]
+        parser = importlib.import_module(module)._parser() if module else runtime_parser()
+        parser.parse_args(arguments[1:] if module else arguments)
     elif program == "make":
         makefile = (ROOT / "Makefile").read_text()
         assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in arguments)
     else:
-        extras = ",".join(re.findall(r"\[(.*)\]", command)).split(",")
+        extras = ",".join(re.findall(r"\[([\w,-]+)\]", command)).split(",")
         config = (ROOT / "setup.cfg").read_text()
         assert program == "pip" and all(f"\n{extra} =\n" in config for extra in extras if extra)
 
