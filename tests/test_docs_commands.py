@@ -64,7 +64,7 @@ def belongings(exported: Export, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("belongings")
     torch.save(tiny("caffe fcn8s").state_dict(), folder / "fcn8s.pth")
     torch.save(tiny("caffe fcn8s").state_dict(), folder / "model_best.pth.tar")
-    for name in ("fcn8s.onnx", "model.onnx"):
+    for name in ("fcn8s.onnx", "fcn8s-int8.onnx", "model.onnx"):
         shutil.copy(exported("caffe fcn8s"), folder / name)
     frames = list(textured_frames(3, 40, 52, seed=0).numpy())
     with VideoWriter(folder / "street.mp4", 25, (40, 52)) as writer:
