@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ class Drawing:
             at 480 rows and wider in proportion.
         legend: the classes' names for a legend in the upper left corner, as large as the frame allows without
             covering more than a quarter of it; None for no legend.
+        only: the numbers of the classes that are drawn; where there is another one, or void, the frame stays as it is.
+            None: all, and void is an error.
 
     Attributes:
         notes: one line for each thing that could not be drawn.
@@ -48,6 +50,7 @@ class Drawing:
         *,
         boundaries: bool = False,
         legend: Sequence[str] | None = None,
+        only: Collection[int] | None = None,
     ) -> None:
         if not 0 <= alpha <= 1:
             raise FrameError(f"alpha: expected a number in 0..1, got {alpha}")
@@ -55,7 +58,10 @@ class Drawing:
             raise FrameError(f"legend: expected at most {len(palette)} names (the palette's length), got {len(legend)}")
         self.notes: list[str] = []
         self._palette, self._alpha = palette, alpha
-        self._boundaries, self._classes = boundaries, tuple(legend or ())
+        self._boundaries, self._only = boundaries, None if only is None else sorted(only)
+        shown = range(len(palette)) if self._only is None else self._only
+        self._classes = tuple(legend[index] for index in shown if index < len(legend)) if legend else ()
+        self._listed = palette[list(shown)]
         self._legends: dict[tuple[int, int], _Legend | None] = {}
 
     def __call__(self, frame_hwc: UInt8Array, labels_hw: npt.NDArray[Any], out: UInt8Array | None = None) -> UInt8Array:
@@ -73,17 +79,31 @@ class Drawing:
             FrameError: a shape, a dtype or a label is outside of the above.
             MissingDependency: a legend is wanted and Pillow is not installed.
         """
-        picture = overlay(frame_hwc, labels_hw, self._palette, self._alpha, out)
+        if self._only is None:
+            picture = overlay(frame_hwc, labels_hw, self._palette, self._alpha, out)
+        else:
+            picture, labels_hw = self._draw_some(frame_hwc, labels_hw, out)
         if self._boundaries:
             draw_boundaries(picture, labels_hw)
         if self._classes:
             self._draw_legend(picture)
         return picture
 
+    def _draw_some(
+        self, frame_hwc: UInt8Array, labels_hw: npt.NDArray[Any], out: UInt8Array | None
+    ) -> tuple[UInt8Array, npt.NDArray[Any]]:
+        """The overlay of the classes that are drawn, and the labels with one number for all that are not."""
+        left_out = ~np.isin(labels_hw, np.array(self._only, labels_hw.dtype), kind="table")
+        untouched = frame_hwc[left_out]  # a copy: `out` may be the frame
+        drawn = np.where(left_out, labels_hw.dtype.type(0), labels_hw)
+        picture = overlay(frame_hwc, drawn, self._palette, self._alpha, out)
+        picture[left_out] = untouched
+        return picture, np.where(left_out, np.int32(-1), labels_hw)
+
     def _draw_legend(self, picture_hwc: UInt8Array) -> None:
         size = picture_hwc.shape[0], picture_hwc.shape[1]
         if size not in self._legends:
-            self._legends[size] = _fitting_legend(self._classes, self._palette, size)
+            self._legends[size] = _fitting_legend(self._classes, self._listed, size)
             if self._legends[size] is None:
                 self.notes.append(
                     f"the legend of {len(self._classes)} classes does not fit into frames of {size[0]}x{size[1]}"

@@ -1,4 +1,4 @@
-"""How much of the picture each class covers, now and over the last minute."""
+"""How much of the picture each class covers over the last minute."""
 
 from __future__ import annotations
 
@@ -9,28 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..contract.types import Array
-
-Shares = npt.NDArray[np.float64]
+from ..video.shares import Shares
 
 SPAN_S = 60
-
-
-def class_shares(labels_hw: Array, classes: int) -> Shares:
-    """The share of the picture that each class covers.
-
-    Args:
-        labels_hw: (H, W) uint8 or uint16.
-        classes: how many there are; labels from there up are void, and left out.
-
-    Returns:
-        (classes,) float64, which add up to 1; all 0 where everything is void.
-    """
-    counts = np.bincount(labels_hw.reshape(-1), minlength=classes)[:classes]
-    shares: Shares = counts / max(1, counts.sum())
-    return shares
 
 
 @dataclass

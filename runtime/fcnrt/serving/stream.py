@@ -14,9 +14,10 @@ import numpy as np
 from ..contract.types import UInt8Array
 from ..pictures.drawing import Drawing
 from ..video.frames import FrameSource, Labelled, Sink
+from ..video.shares import Shares, class_shares
 from ..video.sinks.pace import Pace
 from ..video.statistics import Statistics
-from .shares import MinuteOfShares, Shares, class_shares
+from .shares import MinuteOfShares
 from .snapshot import Snapshot
 
 _RATE_S = 5.0  # over which frames per second are counted

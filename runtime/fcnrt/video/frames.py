@@ -37,11 +37,20 @@ class StopRequested(Exception):
     """Raised by a sink that wants no more, such as a window that was closed; no error, the pipeline just ends."""
 
 
-class Labelled(NamedTuple):
-    """A frame and its labels, (H, W) uint8, or uint16 where the model has more than 256 classes."""
-
+class _FrameAndLabels(NamedTuple):
     frame: Frame
     labels: Any
+
+
+class Labelled(_FrameAndLabels):
+    """A frame and its labels, (H, W) uint8, or uint16 where the model has more than 256 classes.
+
+    Attributes:
+        confidence: (H, W) uint8, the probability of each label, 255 for 1; None where the pipeline was not asked for
+            it.
+    """
+
+    confidence: Any = None
 
 
 class FrameSource(Protocol):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
-from operator import attrgetter
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -13,10 +11,14 @@ from ..errors import UsageError
 from ..segmenter import Segmenter
 from .channels import Channel, Stage
 from .frames import Frame, FrameSource, Labelled, Observer, Sink, StopRequested
+from .labelling import Labelling
 from .statistics import Statistics, stage_statistics
 
 DEPTH = 3  # frames between two stages of a file's pipeline
 CLOSING_S = 2.0  # to wait for a source's thread, which may be held by a silent network
+
+
+_PLAIN = Labelling()
 
 
 class Pipeline:
@@ -37,14 +39,25 @@ class Pipeline:
         source: where frames come from.
         segmenter: what labels them; in use while the pipeline runs.
         sinks: where labelled frames go.
+        labelling: what is made of each frame; those on a GPU are labelled as a whole, without confidence.
 
     Raises:
-        UsageError: a sink is named twice.
+        UsageError: a sink is named twice, or more is asked of frames on a GPU.
     """
 
-    def __init__(self, source: FrameSource, segmenter: Segmenter, sinks: Sequence[Sink] = ()) -> None:
+    def __init__(
+        self,
+        source: FrameSource,
+        segmenter: Segmenter,
+        sinks: Sequence[Sink] = (),
+        labelling: Labelling = _PLAIN,
+    ) -> None:
         if len({id(sink) for sink in sinks}) < len(sinks):
             raise UsageError("sinks: expected each one once, got one of them twice; make a second one")
+        if source.color == "nv12" and labelling != _PLAIN:
+            raise UsageError(
+                "labelling: expected none for frames on the GPU, got a region or confidence; decode on the CPU"
+            )
         self._source = source
         depth = 1 if source.live else DEPTH
         self._decoded: Channel[Frame] = Channel(depth, drop_oldest=source.live)
@@ -52,7 +65,11 @@ class Pipeline:
         self._decode = Stage("decode", source, _frame_time, output=self._decoded)
         # The stages fetch ahead: more frames in flight than the engine works on would only grow old.
         in_flight = min(depth, segmenter.in_flight)
-        labelled = _segment(segmenter, self._decoded, in_flight, on_device=source.color == "nv12")
+        labelled = (
+            _label_on_device(segmenter, self._decoded)
+            if source.color == "nv12"
+            else labelling.stream(segmenter, self._decoded, in_flight)
+        )
         self._segment = Stage("segment", labelled, _labelled_time, source=self._decoded, output=self._labelled)
         self._branches = [_Branch(sink, depth, source.live) for sink in sinks if not sink.in_main_thread]
         self._windows = [sink for sink in sinks if sink.in_main_thread]
@@ -177,14 +194,8 @@ class _Drawn(NamedTuple):
     drawn: Any
 
 
-def _segment(segmenter: Segmenter, frames: Iterable[Frame], in_flight: int, on_device: bool) -> Iterator[Labelled]:
-    if on_device:
-        for frame in frames:
-            yield Labelled(frame, segmenter(frame.pixels))
-        return
-    with closing(segmenter.stream(frames, in_flight, pixels=attrgetter("pixels"))) as results:
-        for frame, labels in results:
-            yield Labelled(frame, labels)
+def _label_on_device(segmenter: Segmenter, frames: Iterable[Frame]) -> Iterator[Labelled]:
+    return (Labelled(frame, segmenter(frame.pixels)) for frame in frames)
 
 
 def _draw(sink: Sink, inbox: Iterable[Labelled]) -> Iterator[_Drawn]:

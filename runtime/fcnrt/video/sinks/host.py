@@ -21,6 +21,14 @@ def host_pixels(labelled: Labelled) -> UInt8Array:
 
 def host_labels(labelled: Labelled) -> Array:
     """The labels, copied to the host where they are on a GPU."""
-    labels: Any = labelled.labels
-    array: Array = labels if isinstance(labels, np.ndarray) else labels.numpy()
-    return array
+    return _host_array(labelled.labels)
+
+
+def host_confidence(labelled: Labelled) -> UInt8Array | None:
+    """The confidence, copied to the host where it is on a GPU; None where the pipeline was not asked for it."""
+    return None if labelled.confidence is None else _host_array(labelled.confidence)
+
+
+def _host_array(array: Any) -> Array:
+    host: Array = array if isinstance(array, np.ndarray) else array.numpy()
+    return host

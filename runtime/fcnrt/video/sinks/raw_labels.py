@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import BinaryIO
 
 import numpy as np
@@ -12,6 +10,7 @@ from ...contract.types import Array
 from ...errors import MediaError, first_line
 from ..frames import Labelled, Sink
 from .host import host_labels
+from .pipes import silence
 
 
 class RawLabels(Sink):
@@ -42,7 +41,7 @@ class RawLabels(Sink):
                 left = left[self._stream.write(left) :]
             self._stream.flush()
         except BrokenPipeError as error:
-            self._silence()
+            silence(self._stream)
             raise MediaError(f"{self.name}: the reader went away after {_frames(self._count)}") from error
         except OSError as error:
             reason = error.strerror or first_line(error)
@@ -60,13 +59,6 @@ class RawLabels(Sink):
                 f"{self.name}: expected frames of {was} as before, got {now} after {_frames(self._count)}; "
                 "a reader of bare labels could not tell, write them to a folder or a video"
             )
-
-    def _silence(self) -> None:
-        """Turn the broken stream into a sink, or Python complains at its end of what it could not flush."""
-        with contextlib.suppress(OSError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
 
 
 def _frames(count: int) -> str:
