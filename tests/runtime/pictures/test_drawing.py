@@ -166,3 +166,37 @@ def test_refused_when_it_is_made(options, expected):
 def test_refused_when_it_draws():
     with pytest.raises(FrameError, match=r"labels: expected below 21 .* got 30"):
         Drawing(PALETTE)(_frame(), np.full((37, 53), 30, np.uint8))
+
+
+# ---- some classes alone
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_classes_that_are_left_out_show_the_frame(in_place):
+    frame = RNG.integers(0, 256, (31, 45, 3)).astype(np.uint8)
+    labels = RNG.integers(0, 6, (31, 45)).astype(np.uint8)
+    labels[:4] = 255  # void
+    before = frame.copy()
+    drawn = Drawing(PALETTE[:6], 0.7, only=[4, 1])(frame, labels, frame if in_place else None)
+    shown = (labels == 1) | (labels == 4)
+    everything = overlay(before, np.where(shown, labels, 0).astype(np.uint8), PALETTE[:6], 0.7)
+    np.testing.assert_array_equal(drawn[shown], everything[shown])
+    np.testing.assert_array_equal(drawn[~shown], before[~shown])
+
+
+def test_lines_are_drawn_around_what_is_shown_alone():
+    labels = np.repeat(np.array([0, 1, 2, 3, 3, 2, 1, 0], np.uint8), 6)[None].repeat(20, axis=0)
+    frame = np.full((*labels.shape, 3), 100, np.uint8)
+    drawn = Drawing(PALETTE, 0, boundaries=True, only=[3])(frame, labels)
+    changed = np.flatnonzero((drawn != frame).any(axis=(0, 2)))
+    assert changed.tolist() == [17, 29] or changed.tolist() == [18, 30]
+
+
+def test_the_legend_names_what_is_shown(monkeypatch):
+    frame, labels = np.zeros((200, 300, 3), np.uint8), np.zeros((200, 300), np.uint8)
+    names = [f"name {index}" for index in range(5)]
+    some = Drawing(PALETTE, 0, legend=names, only=[3, 1])(frame, labels)
+    alone = Drawing(PALETTE[[1, 3]], 0, legend=["name 1", "name 3"])(frame, labels)
+    np.testing.assert_array_equal(some, alone)
+    none = Drawing(PALETTE, 0, legend=names, only=[])(frame, labels)
+    np.testing.assert_array_equal(none, frame)

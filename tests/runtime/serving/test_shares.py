@@ -1,26 +1,11 @@
-"""Shares of classes, of a frame and over a minute."""
+"""Shares of classes over a minute."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from fcnrt.serving.shares import MinuteOfShares, class_shares
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_shares_are_those_of_the_picture_and_add_up_to_1(dtype: type) -> None:
-    labels = np.random.default_rng(3).integers(0, 6, (17, 31)).astype(dtype)
-    shares = class_shares(labels, 7)
-    assert shares == pytest.approx([(labels == index).mean() for index in range(7)])
-    assert shares.sum() == pytest.approx(1) and shares[6] == 0
-
-
-def test_void_is_left_out() -> None:
-    labels = np.full((4, 5), 255, np.uint8)
-    assert class_shares(labels, 3).tolist() == [0, 0, 0]
-    labels[0] = 1
-    assert class_shares(labels, 3).tolist() == [0, 1, 0]
+from fcnrt.serving.shares import MinuteOfShares
 
 
 def test_a_minute_is_the_mean_of_the_last_sixty_seconds() -> None:

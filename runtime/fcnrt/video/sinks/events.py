@@ -76,7 +76,8 @@ class EventLog:
     def close(self) -> None:
         """Close the file; may be called twice."""
         if self._file is not sys.stdout:
-            self._file.close()
+            with contextlib.suppress(OSError):  # told when it came up: each line is flushed
+                self._file.close()
 
     def _begin_table(self, header: str) -> None:
         """Write the head of a new table; raises MediaError where there is another one."""

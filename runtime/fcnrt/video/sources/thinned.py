@@ -24,7 +24,8 @@ class Thinned(Reader):
 
     def __init__(self, source: FrameSource, every: int = 1, length: float | None = None) -> None:
         super().__init__()
-        self._source, self._every, self._length = source, every, length
+        self._source, self._every = source, every
+        self._length = None if length is None else Fraction(length).limit_denominator(1_000_000)
         self.name, self.size, self.color, self.live = source.name, source.size, source.color, source.live
         self.rate = source.rate and Fraction(source.rate) / every
         self.frame_count = self._expected_frames()
