@@ -8,6 +8,7 @@ import re
 from fractions import Fraction
 
 from ..contract.certificate import checked_points
+from ..video.region import Region
 
 
 def share(text: str) -> float:
@@ -91,3 +92,22 @@ def seconds(text: str) -> float:
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
     return value
+
+
+def duration(text: str) -> float:
+    """Seconds above 0, or minutes or hours: 90, 90s, 1.5m, 1h."""
+    factors = {"s": 1, "m": 60, "h": 3600}
+    number, factor = (text[:-1], factors[text[-1]]) if text[-1:] in factors else (text, 1)
+    try:
+        return factor * seconds(number)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected a time above 0, such as 90s, 10m or 1h, got {text!r}") from None
+
+
+def region(text: str) -> Region:
+    """X,Y,W,H."""
+    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
+    part = Region(*map(int, match.groups())) if match else None
+    if part is None or 0 in part[2:]:
+        raise argparse.ArgumentTypeError(f"expected X,Y,W,H in pixels, with width and height above 0, got {text!r}")
+    return part

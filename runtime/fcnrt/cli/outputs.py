@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 from ..serving import LiveServer
 from ..serving.address import parse_address
+from ..video.frames import Sink
+from ..video.sinks import Material
+from ..video.sinks.events import EventLog, Events
 from .argument_types import positive
+from .selection import selected_classes
 from .terminal import complain
 
 
 def add_output_arguments(group: Any) -> None:
     """Add the flags to a group of a parser's arguments."""
+    group.add_argument(
+        "--events",
+        metavar="FILE",
+        help="add a line for each frame: the share of each class; .csv for a table, else JSON; - for standard output",
+    )
+    group.add_argument(
+        "--confidence", action="store_true", help="and how sure the network is of each class, on average"
+    )
     group.add_argument(
         "--serve",
         type=_address,
@@ -27,12 +40,50 @@ def add_output_arguments(group: Any) -> None:
     )
 
 
+class SideOutputs(contextlib.ExitStack):
+    """What is made of all inputs beside the outputs of each; a context manager.
+
+    Args:
+        options: of the command line.
+
+    Raises:
+        MediaError: the page cannot be served there.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        super().__init__()
+        self._options, self._log, self._server, self._told = options, None, None, None
+        if options.serve:
+            self._server = self.enter_context(_served(options))
+
+    _log: EventLog | None
+    _server: LiveServer | None
+    _told: list[int] | None
+
+    def prepare(self, classes: Sequence[str]) -> None:
+        """Open the file of events, if one is asked for.
+
+        Raises:
+            MediaError: it cannot be written.
+            UsageError: the model has not the classes that are asked for.
+        """
+        options, self._told = self._options, selected_classes(classes, self._options)
+        if options.events:
+            names = classes if self._told is None else [classes[index] for index in self._told]
+            self._log = self.enter_context(closing(EventLog(options.events, names, options.confidence)))
+
+    def sinks(self, material: Material, classes: Sequence[str]) -> Iterator[Sink]:
+        """The sinks of an input."""
+        source = material.source
+        if self._server:
+            yield self._server.stream(source, material.drawing, classes, material.palette, self._told)
+        if self._log:
+            yield Events(self._log, source, classes, self._told)
+
+
 @contextlib.contextmanager
-def live_server(options: argparse.Namespace) -> Iterator[LiveServer | None]:
-    """The server that is asked for, and a line about where it is; None where none is."""
-    if options.serve is None:
-        yield None
-        return
+def _served(options: argparse.Namespace) -> Iterator[LiveServer]:
+    """A server, and a line about where it is."""
     with LiveServer(options.serve, token=options.token, clients=options.max_clients) as server:
         complain(f"watch at {server.address.url}{'?token=...' if options.token else ''}")
         if not (options.token or server.address.is_local):

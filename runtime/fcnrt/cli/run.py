@@ -13,12 +13,13 @@ from typing import Any
 
 from ..errors import FcnrtError, first_line, one_line
 from ..segmenter import Segmenter
-from ..serving import LiveServer
-from ..video import Drawing, FrameSource, Labelled, Pipeline, Sink, open_source
+from ..video import FrameSource, Pipeline, Sink, open_source
 from ..video.addresses import camera, is_stream, public
 from ..video.sinks import STDOUT, WINDOW, Material, open_sink
 from ..video.sinks.push import Patience
 from .jobs import Job, is_folder
+from .outputs import SideOutputs
+from .selection import drawing_of, labelling_of, palette_of, selected_frames
 from .terminal import complain, interrupts_end_at_once, progress, say
 
 
@@ -30,15 +31,10 @@ class Run:
         failed: jobs that were not done to their end.
     """
 
-    def __init__(self, segmenter: Segmenter, options: argparse.Namespace, server: LiveServer | None) -> None:
+    def __init__(self, segmenter: Segmenter, options: argparse.Namespace, side_outputs: SideOutputs) -> None:
         self.frames = self.failed = 0
-        self._segmenter, self._options, self._server = segmenter, options, server
-        self._drawing = Drawing(
-            segmenter.palette,
-            options.alpha,
-            boundaries=options.boundaries,
-            legend=segmenter.classes if options.legend else None,
-        )
+        self._segmenter, self._options, self._side_outputs = segmenter, options, side_outputs
+        self._drawing, self._labelling = drawing_of(segmenter, options), labelling_of(segmenter, options)
         self._started = time.perf_counter()
 
     def do(self, job: Job) -> None:
@@ -62,7 +58,7 @@ class Run:
         text = f"{self.frames} frame{'s'[: self.frames != 1]} in {elapsed_s:.1f} s"
         if output and self.frames:
             text += f", files included -> {'standard output' if output == STDOUT else one_line(public(output))}"
-        print(text, file=sys.stderr if output == STDOUT else sys.stdout)
+        print(text, file=sys.stderr if STDOUT in (output, self._options.events) else sys.stdout)
         _complain_of(self._drawing)
 
     def _make_folders(self, job: Job) -> None:
@@ -73,7 +69,7 @@ class Run:
     def _do_picture(self, job: Job) -> None:
         with self._open(job) as source:
             frame = next(iter(source))
-            labelled = Labelled(frame, self._segmenter(frame.pixels))
+            labelled = self._labelling.label(self._segmenter, frame)
             for sink in self._sinks(job, source):
                 with closing(sink):
                     sink.write(sink.draw(labelled))
@@ -83,7 +79,7 @@ class Run:
     def _do_sequence(self, job: Job) -> None:
         with self._open(job) as source:
             sinks = list(self._sinks(job, source))
-            with Pipeline(source, self._segmenter, sinks) as pipeline:
+            with Pipeline(source, self._segmenter, sinks, self._labelling) as pipeline:
                 try:
                     # Closed, and so finished, before it is counted, even where Ctrl-C hits the progress bar.
                     with closing(iter(pipeline)) as results:
@@ -95,7 +91,7 @@ class Run:
     def _open(self, job: Job) -> FrameSource:
         options = self._options
         with interrupts_end_at_once():
-            return open_source(
+            source = open_source(
                 job.source,
                 timeout=options.timeout,
                 reconnect_interval=options.rtsp_reconnect_interval,
@@ -106,19 +102,19 @@ class Run:
                 levels=options.levels,
                 max_pixels=options.max_megapixels and options.max_megapixels * 1_000_000,
             )
+        return selected_frames(source, options)
 
     def _sinks(self, job: Job, source: FrameSource) -> Iterator[Sink]:
         has_audio = not is_stream(job.source) and Path(job.source).is_file()
         audio_from = job.source if has_audio else None
         options = self._options
         patience = Patience(options.timeout, options.rtsp_reconnect_interval, options.rtsp_reconnect_attempts)
-        material = Material(source, self._drawing, self._segmenter.palette, audio_from, patience)
+        material = Material(source, self._drawing, palette_of(self._segmenter, options), audio_from, patience)
         for output in job.outputs:
             yield open_sink(output.where, output.content, material)
         if options.show:
             yield open_sink(WINDOW, "overlay", material)
-        if self._server:
-            yield self._server.stream(source, self._drawing, self._segmenter.classes, self._segmenter.palette)
+        yield from self._side_outputs.sinks(material, self._segmenter.classes)
 
     def _account(self, pipeline: Pipeline, parts: Iterable[FrameSource | Sink]) -> None:
         statistics = pipeline.statistics

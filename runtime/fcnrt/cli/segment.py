@@ -8,10 +8,12 @@ from typing import Any
 
 from ..backends import check_path
 from ..segmenter import ENGINES, PRECISIONS, Segmenter
+from ..video.sinks import STDOUT
 from .argument_types import count, key_value, levels, points, positive, rate, seconds, share, size
 from .jobs import check_targets, plan_jobs
-from .outputs import add_output_arguments, live_server
+from .outputs import SideOutputs, add_output_arguments
 from .run import Run
+from .selection import add_selection_arguments
 from .terminal import complain, interrupts_end_at_once, progress
 
 
@@ -44,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_model_arguments(parser.add_argument_group("model"))
     _add_input_arguments(parser.add_argument_group("inputs"))
     _add_stream_arguments(parser.add_argument_group("cameras and network streams"))
-    add_output_arguments(parser.add_argument_group("pages for browsers"))
+    add_selection_arguments(parser.add_argument_group("what is looked at"))
+    add_output_arguments(parser.add_argument_group("events, and a page for browsers"))
     parser.set_defaults(run=segment, refuse=parser.error)
 
 
@@ -123,16 +126,19 @@ def _add_stream_arguments(group: Any) -> None:
 
 def segment(options: argparse.Namespace) -> int:
     """Label the inputs; one that cannot be read is named and passed over, and makes the status 1."""
-    if options.output is None and not options.show and options.serve is None:
-        options.refuse("expected -o, --show or --serve, got none of them")
+    if options.output is None and not (options.show or options.serve or options.events):
+        options.refuse("expected -o, --show, --serve or --events, got none of them")
+    if options.output == options.events == STDOUT:
+        options.refuse("-o - and --events -: expected one of them on the standard output, got both")
     check_path(options.model)  # first: with model and input swapped, what is said of the input would mislead
     jobs, notes = plan_jobs(options.inputs, options.output, labels=options.labels, overlay=options.overlay)
     check_targets(jobs, options.force)
-    with live_server(options) as server:
+    with SideOutputs(options) as side_outputs:
         with interrupts_end_at_once():
             segmenter = _segmenter(options)
         with segmenter:
-            run = Run(segmenter, options, server)
+            side_outputs.prepare(segmenter.classes)
+            run = Run(segmenter, options, side_outputs)
             for note in notes:
                 complain(note)
             for job in progress(jobs, "file", hide=len(jobs) == 1):

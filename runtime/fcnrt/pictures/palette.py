@@ -139,6 +139,19 @@ def named_palette(name: str, count: int) -> UInt8Array:
     return fixed[:count].copy()
 
 
+def with_void(palette: UInt8Array) -> UInt8Array:
+    """A palette that has a colour for the largest label of its type too, 255 or 65535, and black for all between.
+
+    Args:
+        palette: (count, 3) uint8, a colour for every class.
+
+    Returns:
+        (256, 3) uint8, or (65536, 3) for more than 256 classes.
+    """
+    missing = (256 if len(palette) <= 256 else 65536) - len(palette)
+    return np.pad(palette, ((0, missing), (0, 0)))
+
+
 def overlay(
     frame_hwc: UInt8Array,
     labels_hw: npt.NDArray[Any],

@@ -41,8 +41,9 @@ class LiveServer:
     """
 
     def __init__(self, where: str, *, token: str | None = None, clients: int = CLIENTS) -> None:
-        with needs("Starlette and uvicorn", "serve"):
+        with needs("Starlette", "serve"):
             import starlette  # noqa: F401
+        with needs("uvicorn", "serve"):
             import uvicorn  # noqa: F401
         address = parse_address(where)
         self._listener = listening_socket(address)
@@ -56,9 +57,16 @@ class LiveServer:
         self._thread.start()
         self._started.wait()
 
-    def stream(self, source: FrameSource, drawing: Drawing, classes: Sequence[str], palette: UInt8Array) -> LiveStream:
+    def stream(
+        self,
+        source: FrameSource,
+        drawing: Drawing,
+        classes: Sequence[str],
+        palette: UInt8Array,
+        told: Sequence[int] | None = None,
+    ) -> LiveStream:
         """A sink whose frames are shown; see `LiveStream` for the arguments."""
-        made = LiveStream(source, drawing, classes, palette)
+        made = LiveStream(source, drawing, classes, palette, told)
         self._add(made)
         return made
 

@@ -31,6 +31,7 @@ class LiveStream(Sink):
         drawing: how to draw the labels.
         classes: their names, in label order.
         palette: (count, 3) uint8, RGB, a colour for every label.
+        told: the numbers of the classes that are listed; None for all.
 
     Attributes:
         newest: the newest frame as files, or None before the first.
@@ -40,10 +41,18 @@ class LiveStream(Sink):
 
     in_main_thread = False
 
-    def __init__(self, source: FrameSource, drawing: Drawing, classes: Sequence[str], palette: UInt8Array) -> None:
+    def __init__(
+        self,
+        source: FrameSource,
+        drawing: Drawing,
+        classes: Sequence[str],
+        palette: UInt8Array,
+        told: Sequence[int] | None = None,
+    ) -> None:
         self.name, self.newest, self.ended = source.name, None, False
         self.announce: Callable[[], object] = lambda: None
         self._drawing, self._classes, self._palette = drawing, tuple(classes), palette
+        self._told = range(len(classes)) if told is None else told
         self._pace, self._counting = Pace(source.live), threading.Lock()
         self._minute, self._shares = MinuteOfShares(len(classes)), np.zeros(len(classes))
         self._arrivals: deque[float] = deque([time.monotonic()])
@@ -114,8 +123,13 @@ class LiveStream(Sink):
         return (len(self._arrivals) - 1) / max(now - since, 1e-3) if since > now - _RATE_S - 1 else 0.0
 
     def _legend(self) -> list[dict[str, Any]]:
-        rows = zip(self._classes, self._palette.tolist(), self._shares, self._minute.mean, strict=False)
+        minute = self._minute.mean
         return [
-            {"name": name, "color": "#{:02x}{:02x}{:02x}".format(*colour), "share": float(now), "minute": float(mean)}
-            for name, colour, now, mean in rows
+            {
+                "name": self._classes[index],
+                "color": "#{:02x}{:02x}{:02x}".format(*self._palette[index].tolist()),
+                "share": float(self._shares[index]),
+                "minute": float(minute[index]),
+            }
+            for index in self._told
         ]

@@ -55,7 +55,7 @@ def await_number_above(tab: Tab, least: int) -> int:
 def shown_number(tab: Tab) -> int:
     try:
         return read_stamp(tab.image("#video"))
-    except FrameError:  # drawn while it was changed
+    except (FrameError, OSError):  # while it is loaded or changed
         return -1
 
 
