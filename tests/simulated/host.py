@@ -21,7 +21,8 @@ from .machine import SimulatedCuda
 from .onnxruntime_cuda import simulated_onnxruntime
 from .tensorrt import SimulatedTensorRT, simulated_tensorrt
 
-# What may lie under the GPU runtime: versions of TensorRT, TensorRT for RTX, ONNX Runtime's CUDA provider.
+# What may lie under the GPU runtime: versions of TensorRT, TensorRT for RTX, ONNX Runtime's CUDA provider; also
+# "lean 10.16.1", TensorRT's lean runtime.
 ENGINES = ("8.6.1", "10.16.1", "11.4.0", "rtx", "onnxruntime")
 PROFILE = ((1, 32, 32), (1, 64, 96), (3, 130, 140))
 
@@ -59,8 +60,9 @@ def gpu_host(
             monkeypatch.setattr(onnxruntime_cuda, "installed_kernels", lambda sm: kernel_records(gpu))
             yield GpuHost(gpu, None, folder)
         else:
-            flavour, version = ("tensorrt-rtx", "1.7.1") if engine == "rtx" else ("tensorrt", engine)
-            yield GpuHost(gpu, simulated_tensorrt(monkeypatch, gpu, version, flavour), folder)
+            flavour, version = ("tensorrt-rtx", "1.7.1") if engine == "rtx" else ("tensorrt", engine.split()[-1])
+            lean = engine.startswith("lean ")
+            yield GpuHost(gpu, simulated_tensorrt(monkeypatch, gpu, version, flavour, lean), folder)
 
 
 def frames_of(batch: int, height: int, width: int, seed: int = 0) -> np.ndarray:

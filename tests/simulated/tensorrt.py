@@ -1,6 +1,6 @@
 """A simulated TensorRT: its Python API, built with and run on simulated streams, computed by ONNX Runtime on the CPU.
 
-    trt = simulated_tensorrt(monkeypatch, gpu, "10.16.1.11")  # or flavour="tensorrt-rtx"
+    trt = simulated_tensorrt(monkeypatch, gpu, "10.16.1.11")  # or flavour="tensorrt-rtx", or lean=True
     trt.write_engine(path, onnx_file, profiles=[((1, 64, 64), (1, 96, 128), (2, 160, 192))])
 
 A plan is a header and the ONNX file, cut at `scores`. The builder makes one of what is asked of it; that stands in
@@ -39,7 +39,7 @@ import pytest
 
 from fcnrt.contract import profiles as contract_profiles
 from fcnrt.contract.files import write_json
-from fcnrt.contract.flavours import MODULES
+from fcnrt.contract.flavours import LEAN_MODULES, MODULES
 from fcnrt.contract.sidecar import FORMAT, sidecar_path
 from fcnrt.contract.spec import ModelSpec
 from fcnrt.contract.types import Shape
@@ -90,14 +90,16 @@ class SimulatedTensorRT:
         capturable: whether an execution can be captured at all.
     """
 
-    def __init__(self, gpu: SimulatedCuda, version: str, flavour: str):
-        self.gpu, self.version, self.flavour = gpu, version, flavour
+    def __init__(self, gpu: SimulatedCuda, version: str, flavour: str, lean: bool = False):
+        self.gpu, self.version, self.flavour, self.lean = gpu, version, flavour, lean
         self.generation: Generation = "rtx" if flavour == "tensorrt-rtx" else int(version.split(".")[0])
         self.capturable, self.record = True, Record()
         self._log: Callable[[], Any] = lambda: None
         self._refusals: dict[str, list[int]] = {}
-        self.api = self._runtime_api() | ({} if self.generation == "rtx" else self._builder_api())
-        self.module = ModuleType(MODULES[flavour])
+        self.api = self._runtime_api() | ({} if lean or self.generation == "rtx" else self._builder_api())
+        for name in ("NetworkDefinitionCreationFlag", "TensorFormat") if lean else ():
+            del self.api[name]
+        self.module = ModuleType(LEAN_MODULES[0] if lean else MODULES[flavour])
         vars(self.module).update(self.api, __version__=version)
 
     def _runtime_api(self) -> dict[str, Any]:
@@ -199,6 +201,8 @@ class SimulatedTensorRT:
             return "refused by the test"
         if plan is None:
             return "Serialization assertion: magic tag or size does not match"
+        if self.lean and not plan.version_compatible:
+            return "Expecting a version compatible engine"
         if (plan.flavour, plan.version) != (self.flavour, self.version) and not plan.version_compatible:
             return f"Version tag does not match: {self.version} is running, the plan was made by {plan.version}"
         if plan.version_compatible and not host_code_allowed:
@@ -210,9 +214,18 @@ class SimulatedTensorRT:
 
 
 def simulated_tensorrt(
-    monkeypatch: pytest.MonkeyPatch, gpu: SimulatedCuda, version: str = "10.16.1.11", flavour: str = "tensorrt"
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: SimulatedCuda,
+    version: str = "10.16.1.11",
+    flavour: str = "tensorrt",
+    lean: bool = False,
 ) -> SimulatedTensorRT:
-    """Install a TensorRT on a simulated machine: what `import tensorrt`, or `tensorrt_rtx`, gives from now on."""
-    trt = SimulatedTensorRT(gpu, version, flavour)
-    monkeypatch.setitem(sys.modules, MODULES[flavour], trt.module)
+    """Install a TensorRT on a simulated machine: what `import tensorrt`, or `tensorrt_rtx`, gives from now on.
+
+    With `lean` it is the runtime without a builder, and `import tensorrt` fails.
+    """
+    trt = SimulatedTensorRT(gpu, version, flavour, lean)
+    monkeypatch.setitem(sys.modules, trt.module.__name__, trt.module)
+    if lean:
+        monkeypatch.setitem(sys.modules, MODULES[flavour], None)
     return trt

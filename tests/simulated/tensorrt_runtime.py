@@ -32,6 +32,8 @@ class Runtime(Named):
     def __init__(self, logger: ILogger):
         self.logger = self._trt.logger_in_use(logger)
         self.engine_host_code_allowed = False
+        if self._trt.refuses("createInferRuntime"):  # the object is made all the same, and must not be used
+            self.logger.log(Severity.ERROR, "CUDA driver version is insufficient for CUDA runtime version")
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> ICudaEngine | None:
         gpu = self._trt.gpu

@@ -118,6 +118,17 @@ def test_rtx_has_all_names_of_the_simulation(simulate, monkeypatch):
     assert made <= set().union(*(dir(getattr(real, each)) for each in trt.api))
 
 
+def test_lean_runtime_has_all_names_of_the_simulation(simulate, monkeypatch):
+    real = pytest.importorskip("tensorrt_lean")
+    version = real.__version__
+    if int(version.split(".")[0]) not in (10, 11):
+        pytest.skip(f"no simulation of {version}")
+    trt = simulated_tensorrt(monkeypatch, simulate(), version, lean=True)
+    assert unknown_names(trt, real) == {} and not hasattr(real, "Builder")
+    for name in ("execute_async_v3", "set_input_shape", "set_tensor_address", "set_optimization_profile_async"):
+        assert "-> bool" in getattr(real.IExecutionContext, name).__doc__  # False, not an error
+
+
 def test_rtx_has_the_names_of_a_builder_of_11(simulate, monkeypatch):
     real = pytest.importorskip("tensorrt_rtx")
     plugins = {"PREFER_AOT_PYTHON_PLUGINS", "PREFER_JIT_PYTHON_PLUGINS"}  # the full TensorRT's alone

@@ -1,7 +1,8 @@
-"""TensorRT 8.6 to 11 and TensorRT for RTX: a plan and its sidecar as a Network."""
+"""TensorRT 8.6 to 11, its lean runtime, and TensorRT for RTX: a plan and its sidecar as a Network."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
-from ..contract.flavours import MODULES, cause, logger_of, version_tuple
+from ..contract.flavours import LEAN_MODULES, MODULES, cause, logger_of, version_tuple
 from ..contract.profiles import shape_text
 from ..contract.sidecar import REBUILD, Sidecar, read_sidecar
 from ..contract.types import Shape
@@ -148,7 +149,7 @@ class _Engine:
         self.trt = _tensorrt(sidecar)
         _check_target(sidecar, gpu, str(self.trt.__version__))
         self._log = logger_of(self.trt)
-        self._runtime = self.trt.Runtime(self._log)
+        self._runtime = self._new_runtime()
         if sidecar.version_compatible:  # such a plan brings TensorRT code of its own
             self._runtime.engine_host_code_allowed = True
         self.engine = self._runtime.deserialize_cuda_engine(sidecar.plan())
@@ -158,8 +159,16 @@ class _Engine:
 
     @property
     def title(self) -> str:
-        """The engine's TensorRT, for messages."""
-        return f"{self.sidecar.flavour} {self.trt.__version__}"
+        """The TensorRT that runs the engine, for messages."""
+        return f"{self.trt.__name__.replace('_', '-')} {self.trt.__version__}"
+
+    def _new_runtime(self) -> Any:
+        """TensorRT's runtime; one that says that it cannot start would crash at the first engine."""
+        self._log.errors.clear()
+        runtime = self.trt.Runtime(self._log)
+        if self._log.errors:
+            raise self.failure("does not start here")
+        return runtime
 
     @property
     def activation_nbytes(self) -> int:
@@ -255,13 +264,30 @@ class _Context:
 
 
 def _tensorrt(sidecar: Sidecar) -> Any:
+    """The TensorRT of an engine's flavour, or a lean runtime where there is no other and the engine admits it."""
     try:
         return importlib.import_module(MODULES[sidecar.flavour])
     except (ImportError, OSError) as error:
+        lean = _lean_runtime() if sidecar.flavour == "tensorrt" else None
+        if lean is not None and sidecar.version_compatible:
+            return lean
+        exact = pip_install(f"{sidecar.flavour}=={sidecar.version}")
+        if lean is not None:
+            raise ModelFileError(
+                f"{sidecar.path}: {lean.__name__} runs engines that were built --version-compatible alone; build it "
+                f"again so, or {exact}"
+            ) from error
+        small = f", or {pip_install('fcnrt[tensorrt-lean]')}" if sidecar.version_compatible else ""
         raise MissingDependency(
-            f"{sidecar.path}: needs {sidecar.flavour} {sidecar.version}: "
-            f"{pip_install(f'{sidecar.flavour}=={sidecar.version}')} ({first_line(error)})"
+            f"{sidecar.path}: needs {sidecar.flavour} {sidecar.version}: {exact}{small} ({first_line(error)})"
         ) from error
+
+
+def _lean_runtime() -> Any:
+    for name in LEAN_MODULES:
+        with contextlib.suppress(ImportError, OSError):
+            return importlib.import_module(name)
+    return None
 
 
 def _check_target(sidecar: Sidecar, gpu: Gpu, version: str) -> None:

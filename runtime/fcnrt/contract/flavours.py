@@ -12,6 +12,8 @@ from ..errors import one_line
 
 FlavourName = Literal["tensorrt", "tensorrt-rtx"]
 MODULES: dict[FlavourName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+# Runtimes without a builder, a fiftieth of the full TensorRT's size, for its engines that are version-compatible.
+LEAN_MODULES = ("tensorrt_lean", "tensorrt_dispatch")
 
 _MARKS = {"INTERNAL_ERROR": "F", "ERROR": "E", "WARNING": "W", "INFO": "I", "VERBOSE": "V"}
 _FAILURES = ("INTERNAL_ERROR", "ERROR")

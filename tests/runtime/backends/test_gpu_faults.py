@@ -12,6 +12,7 @@ import pytest
 
 import fcnrt
 from exports import Export
+from fcnrt.errors import pip_install
 from simulated.foreign import TorchLike
 from simulated.host import MakeHost, frames_of, labels_on_cpu
 from simulated.kernel_functions import kernel_records
@@ -51,14 +52,53 @@ def test_engine_of_another_tensorrt(built: str, compatible: bool, runs: bool, mo
     if runs:
         fcnrt.Segmenter(path).close()
     else:
-        text = f"built with tensorrt {built}, installed is 10.16.1; pip install tensorrt=={built}, or build it again"
+        text = (
+            f"built with tensorrt {built}, installed is 10.16.1; {pip_install(f'tensorrt=={built}')}, or build it again"
+        )
         refusal(fcnrt.ModelFileError, text, path)
 
 
 def test_tensorrt_that_is_not_installed(model: Path, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_host("10.16.1").model(model)
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    refusal(fcnrt.MissingDependency, "needs tensorrt 10.16.1: pip install tensorrt==10.16.1", path)
+    for name in ("tensorrt", "tensorrt_lean", "tensorrt_dispatch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    refusal(fcnrt.MissingDependency, f"needs tensorrt 10.16.1: {pip_install('tensorrt==10.16.1')}", path)
+
+
+@pytest.mark.parametrize("lean", ["lean 10.16.1", "lean 11.4.0"])
+def test_lean_runtime_runs_engines_that_are_version_compatible(lean: str, model: Path, make_host: MakeHost) -> None:
+    host, frame = make_host(lean), frames_of(1, *FRAME)[0]
+    with fcnrt.Segmenter(host.model(model, version="8.6.1", version_compatible=True)) as segment:
+        for _ in range(3):  # a graph among them
+            assert (segment(frame) == labels_on_cpu(model, [frame])[0]).mean() >= ALIKE
+    path = host.model(model, version="8.6.1")
+    text = "tensorrt_lean runs engines that were built --version-compatible alone; build it again so, or "
+    refusal(fcnrt.ModelFileError, text, path)
+
+
+def test_full_tensorrt_comes_before_the_lean_runtime(
+    model: Path, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host("10.16.1")
+    monkeypatch.setitem(sys.modules, "tensorrt_lean", None)
+    host.trt.refuse("deserialize_cuda_engine")
+    refusal(fcnrt.ModelFileError, "tensorrt 10.16.1 cannot load it", host.model(model, version_compatible=True))
+
+
+def test_lean_runtime_is_named_where_it_would_do(
+    model: Path, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_host("10.16.1").model(model, version_compatible=True)
+    for name in ("tensorrt", "tensorrt_lean", "tensorrt_dispatch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    refusal(fcnrt.MissingDependency, f", or {pip_install('fcnrt[tensorrt-lean]')}", path)
+
+
+def test_runtime_that_says_that_it_cannot_start(model: Path, make_host: MakeHost) -> None:
+    host = make_host("lean 11.4.0")
+    host.trt.refuse("createInferRuntime")
+    text = "tensorrt-lean 11.4.0 does not start here: CUDA driver version is insufficient"
+    refusal(fcnrt.BackendError, text, host.model(model, version_compatible=True))
 
 
 def test_second_engine_hears_of_its_own_errors(model: Path, make_host: MakeHost) -> None:
