@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         help="folder to write to; of one input also a video (.mp4, .mkv, .mov), a picture (.png, .jpg ...), "
-        "an address to push to (rtsp, rtmp, udp), or - for bare labels on the standard output",
+        "an address to push to (rtsp, rtmp, udp), a live playlist (.m3u8), or - for bare labels on the standard output",
     )
     parser.add_argument("--show", action="store_true", help="show overlays in a window (q closes it)")
     parser.add_argument("--labels", action="store_true", help="write labels: palette PNGs, or a video in exact colours")

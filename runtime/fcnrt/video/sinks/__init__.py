@@ -17,6 +17,8 @@ from ..addresses import is_stream, public
 from ..frames import FrameSource, Sink
 from .av_encoders import CONTAINERS
 from .films import LabelVideo, OverlayVideo
+from .hls import SUFFIX as HLS
+from .hls import HlsVideo
 from .push import MUXERS, Patience, PushVideo, is_push_address
 from .raw_labels import RawLabels
 from .stills import LabelPicture, LabelPictures, OverlayPicture
@@ -117,6 +119,12 @@ TARGETS = (  # the first that takes a name has it
         is_push_address,
         {"overlay": lambda where, made: PushVideo(where, made.source, made.drawing, made.patience)},
         on_disk=False,
+    ),
+    Target(
+        f"a live playlist ({HLS})",
+        _ends_in((HLS,)),
+        {"overlay": lambda where, made: HlsVideo(where, made.source, made.drawing)},
+        on_disk=False,  # one that is there is continued
     ),
     FILM,
     PICTURE,

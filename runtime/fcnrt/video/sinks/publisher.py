@@ -16,7 +16,8 @@ from ...errors import MediaError
 from ..addresses import public
 from ..backoff import Backoff
 from ..channels import Channel
-from .relay import DONE, HEAD, Order
+from .av_live import Order
+from .relay import DONE, HEAD
 
 _GOODBYE_S = 5.0  # for a relay to send what it has left
 

@@ -10,11 +10,11 @@ from ...pictures.drawing import Drawing
 from ..addresses import public, scheme
 from ..backoff import Backoff
 from ..frames import FrameSource, Labelled, Sink
+from .av_live import Order
 from .films import FALLBACK_RATE
 from .host import host_labels, host_pixels
 from .pace import Pace
 from .publisher import Picture, Publisher
-from .relay import Order
 
 
 class Muxer(NamedTuple):

@@ -31,6 +31,7 @@ MATERIAL = Material(SimpleNamespace(rate=Fraction(30), name="here"), Drawing(PAL
         (WINDOW, TARGETS[1]),
         ("rtsp://me:secret@server/out.mp4", TARGETS[2]),
         ("UDP://127.0.0.1:5000", TARGETS[2]),
+        ("live.m3u8", TARGETS[3]),
     ],
 )
 def test_a_name_means_one_kind_of_place(where: str, kind: object, tmp_path: Path, monkeypatch) -> None:
