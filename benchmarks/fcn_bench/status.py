@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 
 
@@ -16,6 +17,19 @@ def status(text: str = "") -> None:
         print(f"\r\x1b[K{text[:79]}", end="", file=sys.stderr, flush=True)
     elif text:
         print(text, file=sys.stderr, flush=True)
+
+
+def progress(what: str, done: int, total: int, started: float) -> None:
+    """Say on a terminal how far a measurement is, and how long it still takes; nothing elsewhere.
+
+    Args:
+        what: is counted.
+        done, total: of it; more than `total` may be done.
+        started: on the clock of time.perf_counter.
+    """
+    if sys.stderr.isatty():
+        left_s = max(total - done, 0) * (time.perf_counter() - started) / done
+        status(f"{what} {done} of {total}, {left_s:.0f} s left")
 
 
 @contextlib.contextmanager

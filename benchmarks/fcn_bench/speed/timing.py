@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from ..arguments import amount, whole_number
+from ..status import progress
 
 Input = TypeVar("Input")
 Run = Callable[[Input], object]
@@ -82,17 +82,16 @@ def take_turns(runs: Mapping[str, Run[Input]], inputs: Sequence[Input], pace: Pa
     names = list(runs)
     elapsed_ms: dict[str, list[float]] = {name: [] for name in names}
     apart = max(1, len(inputs) // len(names))
-    end = time.perf_counter() + pace.duration_s
-    turn = 0
-    bar = tqdm(total=pace.iterations, desc="in turns", unit="round", leave=False, disable=None)
-    with collector_off(), bar:
+    started = time.perf_counter()
+    end, turn = started + pace.duration_s, 0
+    with collector_off():
         while turn < pace.iterations or time.perf_counter() < end:
             for index in round_order(len(names), turn):
                 time.sleep(pace.idle_ms / 1e3)
                 took_ms = timed_ms(runs[names[index]], inputs[(turn + index * apart) % len(inputs)])
                 elapsed_ms[names[index]].append(took_ms)
             turn += 1
-            bar.update()
+            progress("in turns: round", turn, pace.iterations, started)
     return elapsed_ms
 
 
