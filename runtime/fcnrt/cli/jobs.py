@@ -15,6 +15,8 @@ from ..video.addresses import is_stream, public
 from ..video.sinks import FOLDER, PICTURE, Content, Target, find_target
 from .names import Source, output_names
 
+NAME = "{name}"  # in an output for several inputs, each input's own
+
 
 class Output(NamedTuple):
     """A place that a job writes to, as `open_sink` takes it, and what goes there."""
@@ -56,7 +58,7 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overla
     Args:
         inputs: files, folders, glob patterns, cameras, addresses.
         output: a folder, which takes a file or two for each input; any other place that frames can go to, which takes
-            one input; None for nothing.
+            one input, or several where it has {name} in it; None for nothing.
         labels, overlay: what is wanted; neither means what suits the input.
 
     Returns:
@@ -69,8 +71,12 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overla
     if target is FOLDER:
         return _plan_for_folder(inputs, Path(str(output)), labels, overlay)
     name = f"-o {output or '(none)'}"
+    if target is None and not (labels or overlay):
+        return Plan([Job(where) for where in inputs], [])
+    if len(inputs) > 1 and NAME in str(output):
+        return _plan_for_names(inputs, str(output), labels, overlay)
     if len(inputs) > 1:
-        raise MediaError(f"{name}: expected one input, got {len(inputs)}; name a folder for several")
+        raise MediaError(f"{name}: expected one input, got {len(inputs)}; name a folder for several, or write {{name}}")
     if labels and overlay:
         raise MediaError(f"{name}: expected --labels or --overlay, got both; name a folder for both")
     if target is None:
@@ -78,6 +84,16 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overla
     content: Content = "labels" if labels else "overlay" if overlay else next(iter(target.sinks))
     _check_output(str(output), target, content, inputs[0])
     return Plan([Job(inputs[0], (Output(str(output), content),), is_picture=target is PICTURE)], [])
+
+
+def _plan_for_names(inputs: Sequence[str], output: str, labels: bool, overlay: bool) -> Plan:
+    """One output for each input, with the input's name in it."""
+    names = output_names([Source(where) for where in inputs])
+    plans = [
+        plan_jobs([where], output.replace(NAME, name), labels=labels, overlay=overlay)
+        for where, name in zip(inputs, names, strict=True)
+    ]
+    return Plan([job for plan in plans for job in plan.jobs], [])
 
 
 def is_folder(output: str | None) -> bool:

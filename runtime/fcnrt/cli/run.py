@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from ..errors import FcnrtError, first_line, one_line
 from ..segmenter import Segmenter
 from ..video import FrameSource, Pipeline, Sink, open_source
 from ..video.addresses import camera, is_stream, public
+from ..video.pipeline import CLOSING_S
 from ..video.sinks import STDOUT, WINDOW, Material, open_sink
 from ..video.sinks.push import Patience
 from .jobs import Job, is_folder
@@ -31,8 +33,12 @@ class Run:
         failed: jobs that were not done to their end.
     """
 
-    def __init__(self, segmenter: Segmenter, options: argparse.Namespace, side_outputs: SideOutputs) -> None:
+    def __init__(
+        self, segmenter: Segmenter, options: argparse.Namespace, side_outputs: SideOutputs, *, aside: bool = False
+    ) -> None:
         self.frames = self.failed = 0
+        self._aside, self._stopped = aside, False
+        self._pipeline: Pipeline | None = None
         self._segmenter, self._options, self._side_outputs = segmenter, options, side_outputs
         self._drawing, self._labelling = drawing_of(segmenter, options), labelling_of(segmenter, options)
         self._started = time.perf_counter()
@@ -50,6 +56,22 @@ class Run:
                 raise KeyboardInterrupt from None
             self.failed += 1
             complain(_about(job, _words(error)))
+
+    def stop(self) -> None:
+        """End the job that is being done, from another thread; what it has made becomes whole."""
+        self._stopped = True
+        if self._pipeline:
+            self._pipeline.close()
+
+    def add(self, other: Run) -> None:
+        """Take account of what was done beside this."""
+        self.frames, self.failed = self.frames + other.frames, self.failed + other.failed
+        _complain_of(other._drawing)
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds to wait, after `stop`, for a thread that may be held by a silent network."""
+        return float(self._options.timeout) + CLOSING_S
 
     def report(self) -> None:
         """Print what was done, apart from labels that go to the standard output."""
@@ -80,17 +102,20 @@ class Run:
         with self._open(job) as source:
             sinks = list(self._sinks(job, source))
             with Pipeline(source, self._segmenter, sinks, self._labelling) as pipeline:
+                self._pipeline = pipeline
+                if self._stopped:
+                    pipeline.close()
                 try:
                     # Closed, and so finished, before it is counted, even where Ctrl-C hits the progress bar.
                     with closing(iter(pipeline)) as results:
-                        for _ in progress(results, "frame", total=source.frame_count):
+                        for _ in progress(results, "frame", total=source.frame_count, hide=self._aside):
                             pass
                 finally:
                     self._account(pipeline, [source, *sinks])
 
     def _open(self, job: Job) -> FrameSource:
         options = self._options
-        with interrupts_end_at_once():
+        with contextlib.nullcontext() if self._aside else interrupts_end_at_once():
             source = open_source(
                 job.source,
                 timeout=options.timeout,

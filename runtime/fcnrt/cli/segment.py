@@ -11,9 +11,11 @@ from ..segmenter import ENGINES, PRECISIONS, Segmenter
 from ..video.sinks import STDOUT
 from .argument_types import count, key_value, levels, points, positive, rate, seconds, share, size
 from .jobs import check_targets, plan_jobs
+from .lists import expand_lists
 from .outputs import SideOutputs, add_output_arguments
 from .run import Run
 from .selection import add_selection_arguments
+from .side_by_side import may_be_live, running_beside
 from .terminal import complain, interrupts_end_at_once, progress
 
 
@@ -25,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="INPUT",
         help="picture, video, folder, glob pattern, frame_%%04d.png, - (standard input), rtsp:// or other address, "
+        "@FILE that lists inputs, "
         "camera:0, test:480x640@30*300",
     )
     parser.add_argument(
@@ -131,8 +134,15 @@ def segment(options: argparse.Namespace) -> int:
     if options.output == options.events == STDOUT:
         options.refuse("-o - and --events -: expected one of them on the standard output, got both")
     check_path(options.model)  # first: with model and input swapped, what is said of the input would mislead
-    jobs, notes = plan_jobs(options.inputs, options.output, labels=options.labels, overlay=options.overlay)
+    jobs, notes = plan_jobs(
+        expand_lists(options.inputs), options.output, labels=options.labels, overlay=options.overlay
+    )
     check_targets(jobs, options.force)
+    live = [job for job in jobs if may_be_live(job)]
+    live = live if len(live) > 1 else []
+    others = [job for job in jobs if job not in live]
+    if live and options.show:
+        options.refuse(f"--show: expected one live input, got {len(live)}; --serve shows several")
     with SideOutputs(options) as side_outputs:
         with interrupts_end_at_once():
             segmenter = _segmenter(options)
@@ -141,8 +151,11 @@ def segment(options: argparse.Namespace) -> int:
             run = Run(segmenter, options, side_outputs)
             for note in notes:
                 complain(note)
-            for job in progress(jobs, "file", hide=len(jobs) == 1):
-                run.do(job)
+            with running_beside(live, lambda: Run(segmenter.clone(), options, side_outputs, aside=True)) as beside:
+                for job in progress(others, "file", hide=len(others) <= 1):
+                    run.do(job)
+            for other in beside:
+                run.add(other)
     run.report()
     return 1 if run.failed else 0
 

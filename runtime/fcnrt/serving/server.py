@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import count
 from types import TracebackType
 from typing import Any
 
@@ -75,7 +76,7 @@ class LiveServer:
         stream.announce = self._ring
         for name in [name for name, other in self._streams.items() if other.ended]:
             del self._streams[name]
-        self._streams[stream.name] = stream
+        self._streams[_free_name(stream.name, self._streams)] = stream
         self._ring()
 
     @property
@@ -125,3 +126,9 @@ class LiveServer:
     def _end(self) -> None:
         self._server.should_exit = True
         self._bell.close()
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """A name that no other stream has: two inputs may differ in what is not told, such as a password."""
+    numbered = (f"{name} ({number})" for number in count(2))
+    return name if name not in taken else next(each for each in numbered if each not in taken)
