@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,11 +60,24 @@ def test_faithful_contenders_label_as_the_reference(family: str, color: str, set
         assert (labels == expected).mean() >= 0.999, name
 
 
+def openvino_has_bf16() -> bool:
+    """Whether the processor has bfloat16, and OpenVINO may use it."""
+    import openvino
+
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in capabilities and "ONEDNN_MAX_CPU_ISA" not in os.environ
+
+
 @pytest.mark.parametrize("name", ["torch-half", "openvino-bf16"])
 def test_half_precision_labels_nearly_alike(name: str, setup: Callable[..., Setup]) -> None:
     given = setup()
     expected = reference(given)[0](FRAMES)
-    contender = opened(name, given)
+    try:
+        contender = opened(name, given)
+    except CannotRun as reason:
+        if name == "torch-half" or openvino_has_bf16():
+            raise
+        pytest.skip(str(reason))
     share = (contender.label(FRAMES) == expected).mean()
     assert contender.precision == "bf16" and 0.95 <= share < 1  # 1 would be float32 under another name
 

@@ -26,7 +26,10 @@ def _contender(setup: Setup, precision: str) -> Contender:
         "INFERENCE_NUM_THREADS": setup.threads,
         "INFERENCE_PRECISION_HINT": precision,
     }
-    compiled = core.compile_model(model, "CPU", hints)
+    try:
+        compiled = core.compile_model(model, "CPU", hints)
+    except RuntimeError as error:  # its first lines are places in OpenVINO's source
+        raise CannotRun(f"OpenVINO: {str(error).strip().splitlines()[-1]}") from error
     note = "its default precision here" if precision == usual else ""
     return Contender(
         lambda frames: compiled(frames)[0], precision.replace("f32", "fp32"), f"static shape; {note}".strip("; ")
