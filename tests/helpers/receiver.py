@@ -90,7 +90,7 @@ class Receiver:
                 self.arrival.set()
 
     def _await_listening(self) -> None:
-        """Wait for the socket: a try to connect would be taken for a publisher."""
+        """Wait for the socket, or for a publisher on it already: a try to connect would be taken for one."""
         table = "/proc/net/tcp" if self._tcp else "/proc/net/udp"
         wanted = f"0100007F:{self._port:04X}"
         while not _bound(table, wanted):
@@ -98,9 +98,12 @@ class Receiver:
             threading.Event().wait(0.01)
 
 
+_OPEN = ("0A", "07", "01")  # states of /proc/net: listening, bound (UDP), established
+
+
 def _bound(table: str, local: str) -> bool:
     with open(table) as lines:
-        return any(line.split()[1] == local and line.split()[3] in ("0A", "07") for line in lines)
+        return any(line.split()[1] == local and line.split()[3] in _OPEN for line in lines)
 
 
 @contextlib.contextmanager
