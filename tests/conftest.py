@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from exports import Export, exporter
+from exports import Export, exporter, kept_folder
+from packages import installed
 from simulated.host import MakeHost, gpu_host
 
-torch.set_num_threads(1)  # tiny networks: a second thread waits more than it works
+if torch := installed("torch"):
+    torch.set_num_threads(1)  # tiny networks: a second thread waits more than it works
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -29,7 +30,7 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
     """A function: name of a tiny network and further flags to its ONNX file (see `exporter`)."""
-    return exporter(tmp_path_factory.mktemp("exported"))
+    return exporter(kept_folder() or tmp_path_factory.mktemp("exported"))
 
 
 @pytest.fixture

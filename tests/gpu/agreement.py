@@ -14,6 +14,7 @@ import numpy as np
 
 import fcnrt
 from fcnrt.contract.types import Array
+from frames import frames_of
 
 from .inputs import imported
 
@@ -82,14 +83,6 @@ def labels_on_cpu(model: Path, frames: Array) -> Array:
     """What ONNX Runtime makes of frames on the CPU."""
     (labels,) = _session(model).run(["labels"], {"frames": frames})
     return np.asarray(labels)
-
-
-def frames_of(batch: int, height: int, width: int, seed: int = 0) -> Array:
-    """Smooth colours with noise, so that labels vary over the picture; uint8 (N, H, W, 3)."""
-    chance = np.random.default_rng(seed)
-    smooth = fcnrt.upsample(chance.random((batch, 3, 4, 5)), height, width, fcnrt.Tail("align_corners"))
-    noisy = smooth + chance.normal(scale=0.1, size=smooth.shape)
-    return np.ascontiguousarray(np.moveaxis(255 * noisy, 1, -1).clip(0, 255).astype(np.uint8))
 
 
 @functools.cache

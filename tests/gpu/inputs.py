@@ -17,19 +17,6 @@ from fcn_export.errors import ExportError
 from . import prepare
 
 FOLDER = "FCNRT_GPU_MODELS"  # the environment variable that names the folder
-# As in tiny_networks.py, which cannot be imported without torch.
-NAMES = (
-    *(f"caffe {variant}" for variant in ("fcn32s", "fcn16s", "fcn8s", "fcn8s-atonce")),
-    *(f"zijundeng {variant}" for variant in ("fcn32s", "fcn16s", "fcn8s")),
-    *(f"tramac {variant}" for variant in ("fcn32s", "fcn16s", "fcn8s")),
-    *(f"pochih {variant}" for variant in ("fcn32s", "fcn16s", "fcn8s", "fcns")),
-    *(f"pochih fcns {body}" for body in ("vgg11", "vgg13", "vgg19")),
-    "tramac-resnet fcn",
-    "torchvision fcn",
-    "torchvision fcn basic blocks",
-    "d2l fcn32s",
-    "d2l fcn32s wider middle",
-)
 
 
 class Models:

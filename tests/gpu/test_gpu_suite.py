@@ -5,15 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from .agreement import SHAPES, Case, assert_agree, frames_of
-from .inputs import NAMES
+from frames import frames_of
 
-
-def test_names_are_those_of_the_tiny_networks() -> None:
-    pytest.importorskip("torch")
-    import tiny_networks
-
-    assert NAMES == tiny_networks.NAMES
+from .agreement import SHAPES, Case, assert_agree
 
 
 def test_frames_are_textured_and_the_same_every_time() -> None:

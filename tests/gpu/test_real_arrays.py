@@ -13,8 +13,9 @@ from fcnrt.backends.gpu import SLOTS
 from fcnrt.gpu import cuda
 from fcnrt.gpu.cuda import Gpu
 from fcnrt.ops import reference
+from frames import frames_of
 
-from .agreement import Case, assert_agree, case_of, frames_of
+from .agreement import Case, assert_agree, case_of
 from .caller import Caller, Interface, Library, closed_gate
 from .engines import Engine
 

@@ -15,8 +15,9 @@ import pytest
 
 import fcnrt
 from fcnrt.gpu.cuda import Gpu, Memory
+from frames import frames_of
 
-from .agreement import assert_agree, case_of, frames_of
+from .agreement import assert_agree, case_of
 from .engines import Engine, TensorRt
 
 pytestmark = pytest.mark.gpu

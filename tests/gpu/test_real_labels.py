@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import fcnrt
+from frames import frames_of
+from network_names import NAMES
 
-from .agreement import assert_agree, case_of, cases_of, frames_of
+from .agreement import assert_agree, case_of, cases_of
 from .engines import WITH_KERNELS, Engine
-from .inputs import NAMES
 from .prepare import MANY_CLASSES
 
 pytestmark = pytest.mark.gpu

@@ -15,8 +15,9 @@ import pytest
 import fcnrt
 from fcnrt.gpu import cuda
 from fcnrt.gpu.cuda import Gpu
+from frames import frames_of
 
-from .agreement import Case, assert_agree, case_of, frames_of, labels_on_cpu
+from .agreement import Case, assert_agree, case_of, labels_on_cpu
 from .caller import Caller, Interface
 from .engines import LARGEST, SMALLEST, Engine
 

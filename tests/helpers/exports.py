@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import onnxruntime
-import torch
+import pytest
 
-from fcn_export.commands import to_onnx
-from tiny_networks import options_for, tiny, upstream_state
+from network_names import MANY_CLASSES
 
 Export = Callable[..., Path]
+FOLDER = "FCNRT_TEST_MODELS"  # environment: where exported files are kept from one run to the next
 
 
 def exporter(folder: Path) -> Export:
-    """A function: name of a tiny network and further flags to the ONNX file that to_onnx.py makes of it, once."""
-    made: dict[tuple[str, ...], Path] = {}
+    """A function: name of a tiny network and further flags to the ONNX file that to_onnx.py makes of it, once.
+
+    Files that lie in the folder already are taken as they are; without torch there are no others, and the test that
+    asks for one is skipped. The checkpoint lies beside the file that was made of it first.
+    """
 
     def export(name: str, *flags: str) -> Path:
-        key = (name, *flags)
-        if key not in made:
-            checkpoint = folder / f"{name.replace(' ', '-')}.pth"
-            torch.save(upstream_state(tiny(name)), checkpoint)
-            output = folder / f"{len(made)}.onnx"
-            assert to_onnx.main([str(checkpoint), "-o", str(output), *options_for(name), *flags]) == 0
-            made[key] = output
-        return made[key]
+        path = folder / f"{'-'.join((*name.split(), *flags)).replace('/', '_')}.onnx"
+        if not path.exists():
+            if find_spec("torch") is None:
+                pytest.skip(f"no torch to export {path.name} with, and it does not lie in ${FOLDER}")
+            _export(name, flags, path)
+        return path
 
     return export
+
+
+def kept_folder() -> Path | None:
+    """The folder that $FCNRT_TEST_MODELS names, made if need be."""
+    if not os.environ.get(FOLDER):
+        return None
+    folder = Path(os.environ[FOLDER])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def plain_session(path: Path) -> onnxruntime.InferenceSession:
@@ -36,3 +48,14 @@ def plain_session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _export(name: str, flags: tuple[str, ...], path: Path) -> None:
+    import torch
+
+    from fcn_export.commands import to_onnx
+    from tiny_networks import many_classes, options_for, tiny, upstream_state
+
+    checkpoint = path.with_name(f"{name.replace(' ', '-')}.pth")
+    torch.save(upstream_state(many_classes() if name == MANY_CLASSES else tiny(name)), checkpoint)
+    assert to_onnx.main([str(checkpoint), "-o", str(path), *options_for(name), *flags]) == 0

@@ -20,8 +20,8 @@ from fcn_export.families.resnet import ResNetPlan, Stage
 from fcn_export.families.tramac import TramacResNetFcn, TramacVggFcn
 from fcn_export.families.vgg import VGG_PLANS, Plan
 from fcn_export.families.zijundeng import ZijundengFcn
+from network_names import CLASSES, NAMES
 
-CLASSES = 7
 WIDTHS = (8, 8, 12, 16, 16)
 
 
@@ -55,7 +55,7 @@ MAKERS: dict[str, Callable[[], Fcn]] = {
     "d2l fcn32s": lambda: D2lFcn("fcn32s", narrow_resnet(False), CLASSES),
     "d2l fcn32s wider middle": lambda: D2lFcn("fcn32s", narrow_resnet(False), CLASSES, middle=9),
 }
-NAMES = tuple(MAKERS)
+assert tuple(MAKERS) == NAMES
 FULL_WIDTH: dict[str, Callable[[], Fcn]] = {
     "caffe fcn8s": lambda: CaffeFcn("fcn8s"),
     "zijundeng fcn16s": lambda: ZijundengFcn("fcn16s"),

@@ -14,25 +14,20 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 
 import fcnrt
 from exports import Export, plain_session
-from fcn_export.commands import to_onnx
-from fcn_export.graph.verify import textured_frames
 from fcnrt.backends import onnxruntime_cuda
 from fcnrt.backends.onnxruntime_cuda import why_not_cuda
 from fcnrt.ops import reference
 from fcnrt.ops.resizing import resized
+from frames import frames_of
+from network_names import CLASSES, MANY_CLASSES, NAMES
+from packages import host_tensors
 from simulated import simulated_cuda
 from simulated.foreign import CupyLike, PyavLike, PycudaLike, TorchLike
-from tiny_networks import CLASSES, NAMES, many_classes
 
 IN_USE = "this Segmenter is in use by another thread or by a stream that has not ended; make one for each"
-
-
-def frames_of(batch: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    return textured_frames(batch, height, width, seed).numpy()
 
 
 def graph_labels(path: Path, frames: np.ndarray) -> np.ndarray:
@@ -129,7 +124,10 @@ def test_color_of_the_frames(file_color: str, exported: Export) -> None:
     [
         (np.zeros((4, 5, 3), np.float32), "got float32 of 0 to 0; if 1 is white: (frames * 255)"),
         ([[1, 2, 3]], "got a list; make one batch"),
-        (torch.zeros(4, 5, 3, dtype=torch.uint8), "got a tensor on the CPU; hand over its memory: frames.numpy()"),
+        *(
+            (tensor, "got a tensor on the CPU; hand over its memory: frames.numpy()")
+            for tensor in host_tensors(4, 5, 3)
+        ),
         (np.zeros((4, 5), np.uint8), "got (4, 5), which is grey"),
         (np.zeros((3, 4, 5), np.uint8), "got (3, 4, 5), whose channels come first"),
         (np.zeros((4, 5, 4), np.uint8), "got (4, 5, 4), which has an alpha channel"),
@@ -158,13 +156,9 @@ def test_fixed_dimensions_are_named(exported: Export) -> None:
             segment(frames_of(1, 71, 46)[0])
 
 
-@pytest.fixture(scope="module")
-def wide_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of 300 classes."""
-    folder = tmp_path_factory.mktemp("wide")
-    torch.save(many_classes().state_dict(), folder / "net.pth")
-    assert to_onnx.main([str(folder / "net.pth")]) == 0
-    return folder / "net.onnx"
+@pytest.fixture
+def wide_model(exported: Export) -> Path:
+    return exported(MANY_CLASSES)
 
 
 def test_more_than_256_classes(wide_model: Path) -> None:
@@ -589,7 +583,7 @@ WRONG_TARGETS = [
     (np.zeros((1, 40, 30), np.uint8), "got uint8 (1, 40, 30)"),
     (np.zeros((40, 30, 1), np.uint8), "got uint8 (40, 30, 1)"),
     (np.zeros((40, 30), np.uint8).tolist(), "got list"),
-    (torch.zeros(40, 30, dtype=torch.uint8), "got Tensor"),
+    *((tensor, "got Tensor") for tensor in host_tensors(40, 30)),
     (bytearray(1200), "got bytearray"),
     (True, "got bool"),
     (read_only(np.zeros((40, 30), np.uint8)), "got a read-only one"),

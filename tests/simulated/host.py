@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import fcnrt
-from fcn_export.graph.verify import textured_frames
 from fcnrt.backends import onnxruntime_cuda
 
 from .cuda_driver import simulated_cuda
@@ -63,11 +62,6 @@ def gpu_host(
             flavour, version = ("tensorrt-rtx", "1.7.1") if engine == "rtx" else ("tensorrt", engine.split()[-1])
             lean = engine.startswith("lean ")
             yield GpuHost(gpu, simulated_tensorrt(monkeypatch, gpu, version, flavour, lean), folder)
-
-
-def frames_of(batch: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Frames (N, H, W, 3), uint8, that no two classes tie on."""
-    return textured_frames(batch, height, width, seed).numpy()
 
 
 def labels_on_cpu(onnx_file: Path, frames: Sequence[np.ndarray], **arguments: Any) -> list[np.ndarray]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from exports import plain_session
-from fcn_export.graph.verify import textured_frames
 from fcnrt.gpu import cuda
+from frames import frames_of
 from simulated import MODES, simulations
 from simulated.onnxruntime_cuda import simulated_onnxruntime
 from simulated.tensorrt import simulated_tensorrt
@@ -50,7 +50,7 @@ class Engine:
             self.runtime = module.Runtime(Log(self.log))
             self.engine = self.runtime.deserialize_cuda_engine(plan)
             self.stream, self.shape = cuda.Stream(self.gpu), shape
-            self.frames = textured_frames(*shape, seed=1).numpy()
+            self.frames = frames_of(*shape, seed=1)
             self.source = self.gpu.uploaded(self.frames)
             self.target = cuda.Memory(self.gpu, 1 << 16)
             self.activations = cuda.Memory(self.gpu, 1 << 16)
@@ -403,7 +403,7 @@ class Session:
             settings = {"device_id": "0", "user_compute_stream": str(self.stream.handle)}
             providers = [("CUDAExecutionProvider", settings)]
             self.session = ort.InferenceSession(onnx_file.read_bytes(), ort.SessionOptions(), providers=providers)
-            self.frames = textured_frames(*SHAPE, seed=1).numpy()
+            self.frames = frames_of(*SHAPE, seed=1)
             self.source = self.gpu.uploaded(self.frames)
 
     def run(self, target=None, asynchronous=True):

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 
 from fcn_export.kernels import compiling
 
@@ -48,8 +47,9 @@ def _run(memory: Memory, variant: compiling.Variant, grid: Grid, *arguments: Any
         getattr(interpreted_kernels(), variant.kernel)[grid](*tensors, **variant.constants)
 
 
-def _tensor(address: int, kind: str) -> torch.Tensor:
+def _tensor(address: int, kind: str) -> Any:
     """A tensor of the first element at this address: the interpreter takes its place, and no notice of its extent."""
+    torch = pytest.importorskip("torch")
     dtype = np.dtype({"*fp32": "f4", "*fp16": "f2", "*u8": "u1", "*u16": "u2", "*i32": "i4"}[kind])
     if not address:
         return torch.empty(0, dtype=getattr(torch, dtype.name))
@@ -86,6 +86,7 @@ def _checked(arrays: list[npt.NDArray[Any]]) -> Iterator[None]:
 @functools.cache
 def interpreted_kernels() -> ModuleType:
     """gpu_kernels.py once more: whether a kernel is interpreted is settled when it is decorated."""
+    pytest.importorskip("triton")
     spec = importlib.util.spec_from_file_location("interpreted_gpu_kernels", _SOURCE)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -21,7 +21,8 @@ from fcn_bench.speed.contenders import CannotRun, Contender, Setup
 from fcn_bench.speed.stages import observed, stage_times
 from fcn_bench.speed.timing import Pace
 from fcnrt import MediaError, Segmenter
-from simulated.host import MakeHost, frames_of
+from frames import frames_of
+from simulated.host import MakeHost
 
 Export = Callable[..., Path]
 RATES = {"fp32": 50.0, "bf16": 100.0, "copy": 10.0}

@@ -18,7 +18,8 @@ from fcn_export.engines import builder
 from fcn_export.engines.source import read_source, tensor_types
 from fcn_export.engines.trt_flavours import load_flavour
 from fcn_export.kernels import compiling
-from simulated.host import GpuHost, MakeHost, frames_of, labels_on_cpu
+from frames import frames_of
+from simulated.host import GpuHost, MakeHost, labels_on_cpu
 from simulated.kernel_functions import kernel_records
 
 GENERATIONS = ("8.6.1", "10.16.1.11", "11.4.0.106")

@@ -24,7 +24,7 @@ from tiny_networks import options_for, tiny, upstream_state
 NAME = "caffe fcn8s"
 
 
-def textured(count: int, height: int = 65, width: int = 97) -> list[np.ndarray]:
+def frames_of(count: int, height: int = 65, width: int = 97) -> list[np.ndarray]:
     return [textured_frames(1, height, width, seed)[0].numpy() for seed in range(count)]
 
 
@@ -32,7 +32,7 @@ def textured(count: int, height: int = 65, width: int = 97) -> list[np.ndarray]:
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve pictures of different odd sizes."""
     folder = tmp_path_factory.mktemp("pictures")
-    for index, frame in enumerate(textured(12)):
+    for index, frame in enumerate(frames_of(12)):
         Image.fromarray(frame[: 65 - index]).save(folder / f"{index}.png")
     return folder
 
@@ -172,7 +172,7 @@ def test_too_few_equal_labels_are_refused(
 
 
 def test_dark_frames_are_judged_at_full_brightness_too(exported: Export, monkeypatch: pytest.MonkeyPatch) -> None:
-    dark = CalibrationFrames(Path("night"), [frame // 6 for frame in textured(6)], [textured(7)[6] // 6])
+    dark = CalibrationFrames(Path("night"), [frame // 6 for frame in frames_of(6)], [frames_of(7)[6] // 6])
     assert any("dark" in note for note in dark.notes) and dark.brightened()[0].max() > 200
     judged: list[np.ndarray] = []
     monkeypatch.setattr(
@@ -203,6 +203,6 @@ def test_pictures_of_a_data_set_are_found_and_its_masks_are_not(tmp_path: Path) 
 
 
 def test_frames_alike_are_told(tmp_path: Path) -> None:
-    same = textured(1) * 9
+    same = frames_of(1) * 9
     assert any("nearly alike" in note for note in CalibrationFrames(tmp_path, same[:6], same[6:]).notes)
-    assert CalibrationFrames(tmp_path, textured(9), textured(2)).notes == []
+    assert CalibrationFrames(tmp_path, frames_of(9), frames_of(2)).notes == []

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import gc
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import fcnrt
 from exports import Export
-from fcn_export.commands import to_onnx
 from fcnrt.backends import gpu, onnxruntime_cuda
+from frames import frames_of
+from network_names import CLASSES, MANY_CLASSES
 from simulated import MODES
-from simulated.host import ENGINES, MakeHost, frames_of, labels_on_cpu
+from simulated.host import ENGINES, MakeHost, labels_on_cpu
 from simulated.kernel_functions import kernel_records
 from simulated.triton_kernels import interpreted_kernel
-from tiny_networks import CLASSES, many_classes
 
 TAILS = ("torchvision fcn", "tramac fcn8s", "caffe fcn32s", "pochih fcns")  # one for each kind
 ALIKE = 0.9995  # float32 of another order of operations moves the border between two classes
@@ -67,10 +65,8 @@ def test_the_real_kernels_in_the_real_runtime(exported: Export, make_host: MakeH
         assert (segment(frame) == expected).mean() >= 0.99  # Pillow and our kernel round differently
 
 
-def test_labels_of_more_than_256_classes(make_host: MakeHost, tmp_path: Path) -> None:
-    torch.save(many_classes().state_dict(), tmp_path / "net.pth")
-    assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
-    model = tmp_path / "net.onnx"
+def test_labels_of_more_than_256_classes(exported: Export, make_host: MakeHost) -> None:
+    model = exported(MANY_CLASSES)
     frame = frames_of(1, 40, 50)[0]
     host = make_host()
     with host.segmenter(model) as segment:

@@ -13,9 +13,10 @@ from exports import Export
 from fcnrt.backends.onnxruntime_cuda import OrtCudaNetwork
 from fcnrt.backends.tensorrt import TrtNetwork
 from fcnrt.ops import reference
+from frames import frames_of
 from simulated import MODES
 from simulated.foreign import CupyLike, DeviceArray, ForeignStream, PyavLike, PycudaLike, TorchLike
-from simulated.host import MakeHost, frames_of, labels_on_cpu
+from simulated.host import MakeHost, labels_on_cpu
 
 ALIKE = 0.9995
 STREAM_NAMES = {TorchLike: "cuda_stream", CupyLike: "ptr", PycudaLike: "handle", PyavLike: "handle"}

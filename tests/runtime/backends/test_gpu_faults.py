@@ -13,8 +13,9 @@ import pytest
 import fcnrt
 from exports import Export
 from fcnrt.errors import pip_install
+from frames import frames_of
 from simulated.foreign import TorchLike
-from simulated.host import MakeHost, frames_of, labels_on_cpu
+from simulated.host import MakeHost, labels_on_cpu
 from simulated.kernel_functions import kernel_records
 
 ALIKE = 0.9995

@@ -13,13 +13,9 @@ from onnx import numpy_helper
 
 import fcnrt
 from exports import Export, plain_session
-from fcn_export.graph.verify import textured_frames
 from fcnrt.backends.onnx_model import OnnxModel
 from fcnrt.backends.weights import LEAST, without_weights
-
-
-def frames_of(height: int, width: int) -> np.ndarray:
-    return textured_frames(1, height, width, 0).numpy()
+from frames import frames_of
 
 
 @pytest.fixture
@@ -66,7 +62,7 @@ def test_links_and_names_of_any_kind(model: Path, tmp_path: Path) -> None:
     (real / "Straße 1, ü.onnx").write_bytes(model.read_bytes())
     (tmp_path / "link.onnx").symlink_to(real / "Straße 1, ü.onnx")
     os.link(real / "Straße 1, ü.onnx", tmp_path / "hard.onnx")
-    frames = frames_of(33, 47)
+    frames = frames_of(1, 33, 47)
     expected = plain_session(model).run(["labels"], {"frames": frames})[0]
     for name in ("link.onnx", "hard.onnx", "real folder/Straße 1, ü.onnx"):
         with fcnrt.Segmenter(tmp_path / name, device="cpu") as segment:
@@ -74,7 +70,7 @@ def test_links_and_names_of_any_kind(model: Path, tmp_path: Path) -> None:
 
 
 def test_the_file_may_be_replaced_once_it_is_loaded(model: Path, tmp_path: Path) -> None:
-    path, frames = tmp_path / "model.onnx", frames_of(33, 47)
+    path, frames = tmp_path / "model.onnx", frames_of(1, 33, 47)
     path.write_bytes(model.read_bytes())
     with fcnrt.Segmenter(path, device="cpu") as segment:
         expected = segment(frames)

@@ -23,13 +23,13 @@ from PIL import Image
 
 import fcnrt
 from exports import Export
-from fcn_export.graph.verify import textured_frames
 from fcnrt.cli import run
 from fcnrt.cli.jobs import plan_jobs
 from fcnrt.cli.main import main
 from fcnrt.pictures.writing import write_image
 from fcnrt.video import Frame, FrameSource, VideoWriter, open_source
-from tiny_networks import CLASSES
+from frames import frames_of
+from network_names import CLASSES
 
 SIZE = (45, 62)
 PATIENCE_S = 60  # for what must happen; nothing is timed
@@ -44,7 +44,7 @@ def model(exported: Export) -> str:
 def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
     folder.mkdir()
-    for index, frame in enumerate(textured_frames(3, *SIZE, seed=6).numpy()):
+    for index, frame in enumerate(frames_of(3, *SIZE, seed=6)):
         write_image(folder / f"street{index}.png", frame)
     return folder
 
@@ -53,7 +53,7 @@ def pictures(tmp_path: Path) -> Path:
 def clip(tmp_path: Path) -> Path:
     path = tmp_path / "drive.mp4"
     with VideoWriter(path, 12.5, (46, 64)) as writer:
-        for frame in textured_frames(5, 46, 64, seed=7).numpy():
+        for frame in frames_of(5, 46, 64, seed=7):
             writer.write(frame)
     return path
 

@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import fcnrt
+from exports import Export
 from fcnrt.cli import scripts
 from fcnrt.cli.main import main
 from fcnrt.errors import pip_install
 from processes import run
-from tiny_networks import options_for, tiny, upstream_state
 
 COMMANDS = ["segment", "info", *scripts.SCRIPTS]
 
@@ -57,12 +56,16 @@ def test_a_near_miss_is_told_what_was_meant(
     assert status == 2 and err.rstrip().endswith(expected)
 
 
-def test_export_is_to_onnx_under_another_name(tmp_path: Path) -> None:
-    torch.save(upstream_state(tiny("torchvision fcn")), tmp_path / "net.pth")
-    for program in (["-m", "fcnrt", "export"], [str(Path(__file__).parents[3] / "export/to_onnx.py")]):
-        done = run(*program, "net.pth", "-o", f"{len(program)}.onnx", *options_for("torchvision fcn"), folder=tmp_path)
-        assert done.returncode == 0, done.stderr
-    assert (tmp_path / "1.onnx").read_bytes() == (tmp_path / "3.onnx").read_bytes()
+def test_export_is_to_onnx_under_another_name(exported: Export, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from tiny_networks import options_for
+
+    model = exported("torchvision fcn")
+    checkpoint = model.with_name("torchvision-fcn.pth")
+    flags = options_for("torchvision fcn")
+    done = run("-m", "fcnrt", "export", checkpoint, "-o", "net.onnx", *flags, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "net.onnx").read_bytes() == model.read_bytes()
 
 
 def test_a_refusal_names_the_command_that_was_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

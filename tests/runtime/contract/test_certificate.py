@@ -23,7 +23,8 @@ from fcnrt.cli.main import main
 from fcnrt.contract.certificate import FORMAT, MEASURE, Certificate, checked_certificate, digest, points_lost
 from fcnrt.contract.sidecar import sidecar_path
 from fcnrt.pictures.writing import write_image
-from simulated.host import MakeHost, frames_of
+from frames import frames_of
+from simulated.host import MakeHost
 
 KEY = "fcn.parity"
 CERTIFICATE = Certificate(

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import fcnrt
 from fcnrt.contract.types import Array
@@ -31,6 +30,7 @@ from fcnrt.gpu.arrays import (
     packed_view,
 )
 from fcnrt.gpu.cuda import Gpu, Stream
+from packages import host_tensors
 from simulated import SimulatedCuda, foreign, simulated_cuda
 from simulated.foreign import CUDA, CUDA_HOST, CUDA_MANAGED, CupyLike, ForeignStream, PyavLike, PycudaLike, TorchLike
 from simulated.streams import Work
@@ -203,7 +203,7 @@ def test_dlpack_is_told_who_reads(consumer: int, named: int, simulated: Simulate
     "candidate, is_one",
     [
         (np.zeros(3), False),
-        (torch.zeros(3), False),
+        *((tensor, False) for tensor in host_tensors(3)),
         (None, False),
         ([1], False),
         ("frame", False),
@@ -219,7 +219,7 @@ def test_memory_that_dlpack_says_is_a_devices(device_type: int, is_one: bool, si
     assert is_device_array(PyavLike(simulated, bytes_of(5, 7, 3), device_type=device_type)) == is_one
 
 
-HOST_ARRAYS = [np.zeros((5, 7), np.uint8), torch.zeros(5, 7, dtype=torch.uint8), [[1, 2]], None, 7]
+HOST_ARRAYS = [np.zeros((5, 7), np.uint8), *host_tensors(5, 7), [[1, 2]], None, 7]
 
 
 @pytest.mark.parametrize("array", HOST_ARRAYS, ids=lambda array: type(array).__name__)
