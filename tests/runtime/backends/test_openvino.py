@@ -8,19 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import openvino
 import pytest
 
 import fcnrt
 from exports import Export, plain_session
-from fcn_export.graph.verify import textured_frames
-from tiny_networks import NAMES
+from frames import frames_of as textured
+from network_names import NAMES
+
+openvino = pytest.importorskip("openvino")
 
 SHAPES, FLAT = 400, 5 * 1024  # random shapes, and KiB that the second half of them may add
 
 
 def frames_of(batch: int, height: int, width: int) -> np.ndarray:
-    return textured_frames(batch, height, width, height).numpy()
+    return textured(batch, height, width, height)
 
 
 def graph_labels(path: Path, frames: np.ndarray) -> np.ndarray:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 
 from fcnrt.contract.frames import checked_batch
 from fcnrt.errors import FrameError
+from packages import installed
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 PIXELS[0, 0] = 0, 128, 255
@@ -40,7 +40,7 @@ def followed(advice: str, frames: object) -> np.ndarray:
         (BATCH.transpose(0, 3, 1, 2), BATCH),
         ([PIXELS, PIXELS[::-1]], BATCH),
         (PIL.Image.fromarray(PIXELS), PIXELS),
-        (torch.from_numpy(PIXELS), PIXELS),
+        *((torch.from_numpy(PIXELS), PIXELS) for torch in [installed("torch")] if torch),
     ],
 )  # fmt: skip
 def test_advice_makes_frames(frames: object, expected: np.ndarray) -> None:
