@@ -135,3 +135,23 @@ def test_public_names() -> None:
 def test_no_file_outgrows_one_reading() -> None:
     lengths = {path: len(path.read_text().splitlines()) for package in PACKAGES for path in sources(package)}
     assert {str(path): length for path, length in lengths.items() if length > 420} == {}
+
+
+@pytest.mark.parametrize("folder", ["runtime", "simulated", "gpu"])
+def test_tests_of_the_runtime_load_without_torch(folder: str) -> None:
+    """`make compatibility` runs them where it is not installed; what needs it is skipped there."""
+    needs_torch = {"torch", "torchvision", "triton", "tiny_networks", "fcn_export.graph.verify.textured_frames"}
+    files = [path for path in (ROOT / "tests" / folder).rglob("*.py") if path.name != "torch_network.py"]
+    loading = {path.name: names & needs_torch for path in files if (names := loaded_by(path)) & needs_torch}
+    assert loading == {}
+
+
+def loaded_by(path: Path) -> set[str]:
+    """What a file outside of the packages imports when it is loaded: whole names, and their first parts."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names | top(names)

@@ -25,7 +25,7 @@ from exports import Export
 from fcnrt.cli.main import main
 from fcnrt.pictures.writing import write_image
 from fcnrt.video import open_source
-from tiny_networks import CLASSES
+from network_names import CLASSES
 
 PATIENCE_S = 60
 LIVE = "test-live:98x134@25"

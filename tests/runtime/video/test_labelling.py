@@ -11,11 +11,11 @@ import pytest
 
 import fcnrt
 from exports import Export
-from fcn_export.graph.verify import textured_frames
 from fcnrt.errors import FrameError, UsageError
 from fcnrt.video import Frame, Labelled, Pipeline, open_source
 from fcnrt.video.labelling import Labelling
 from fcnrt.video.region import Region, void_label
+from frames import frames_of
 
 SIZE = (61, 83)
 REGION = Region(7, 11, 47, 39)  # x, y, width, height
@@ -28,7 +28,7 @@ def segmenter(exported: Export) -> Iterator[fcnrt.Segmenter]:
 
 
 def frames(count: int = 4) -> list[Frame]:
-    pictures = textured_frames(count, *SIZE, seed=8).numpy()
+    pictures = frames_of(count, *SIZE, seed=8)
     return [Frame(pixels, Fraction(number, 25), number, 0.0) for number, pixels in enumerate(pictures)]
 
 
