@@ -79,7 +79,7 @@ def prepare(options: argparse.Namespace) -> Run:
     train, val = (_open(options, split) for split in (options.train_split, options.val_split))
     if len(train) < options.batch:
         raise DataError(f"{options.data}: {len(train)} frames to train on do not fill a --batch of {options.batch}")
-    net = _network(options, len(train.classes))
+    net = _network(options, _scored_classes(options, train))
     counted = None if options.resume else _show_data(options, train, val)
     run = Run(_learner(options, net, train, counted), train, val, plain(options), options.output)
     if options.resume:
@@ -97,6 +97,13 @@ def plain(options: argparse.Namespace) -> argparse.Namespace:
 def _open(options: argparse.Namespace, split: str) -> DataSet:
     data = open_data(options.data, split, options.kind, stated_by(options))
     return InMemory(data) if options.cache else data
+
+
+def _scored_classes(options: argparse.Namespace, train: DataSet) -> int:
+    """How many logits a pixel has: with a sigmoid one, for the second of two classes."""
+    if options.sigmoid and len(train.classes) != 2:
+        raise DataError(f"--sigmoid: is for two classes, and {options.data} has {len(train.classes)}; leave it out")
+    return 1 if options.sigmoid else len(train.classes)
 
 
 def _show_data(options: argparse.Namespace, train: DataSet, val: DataSet) -> Census | None:
@@ -214,6 +221,7 @@ def _add_learning_options(parser: argparse.ArgumentParser) -> None:
     add("--weight-decay", type=amount, default=1e-4, help="of all weights but biases and BatchNorm (1e-4)")
     add("--aux-weight", type=amount, default=0.5, help="of the auxiliary loss where upstream has one; 0: none (0.5)")
     add("--balance", type=amount, default=0.0, metavar="P", help="weigh classes by their share of pixels to -P (0)")
+    add("--sigmoid", action="store_true", help="one logit for the second of two classes instead of one for each")
     add("--init", type=Path, metavar="FILE", help="torchvision's classification weights of the body, a state dict")
     add("--init-input", choices=CLASSIFICATION_INPUTS, default="torchvision", help="what they were trained on")
     add("--seed", type=int, default=0, help="of weights, order and variations (0)")

@@ -24,8 +24,19 @@ class LearningError(Exception):
 
 
 def pixel_loss(logits_nchw: Tensor, labels_nhw: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Mean cross-entropy over the pixels that are not void, in float32; `labels_nhw` is int64."""
-    return F.cross_entropy(logits_nchw.float(), labels_nhw, class_weights, ignore_index=VOID)
+    """Mean cross-entropy over the pixels that are not void, in float32; `labels_nhw` is int64.
+
+    One logit is of class 1 against class 0, by a sigmoid.
+    """
+    if logits_nchw.shape[1] > 1:
+        return F.cross_entropy(logits_nchw.float(), labels_nhw, class_weights, ignore_index=VOID)
+    annotated = labels_nhw != VOID
+    labels = labels_nhw[annotated]
+    weights = torch.ones_like(labels, dtype=torch.float32) if class_weights is None else class_weights[labels]
+    losses = F.binary_cross_entropy_with_logits(
+        logits_nchw[:, 0].float()[annotated], labels.float(), weights, reduction="sum"
+    )
+    return losses / weights.sum()
 
 
 class TrainingNetwork(nn.Module):
@@ -121,7 +132,8 @@ class Learner:
         self.network.eval()
         with torch.inference_mode():
             logits = self.network.net(self.normalised(frame_hwc[None]))
-            return logits.argmax(1)[0].byte().cpu().numpy()
+            labels = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
+            return labels[0].byte().cpu().numpy()
 
     def normalised(self, frames_nhwc: UInt8Array) -> Tensor:
         """RGB frames (N, H, W, 3) uint8 as the network takes them, (N, 3, H, W) float32 on the device."""

@@ -27,7 +27,7 @@ STATE = "training.pt"  # everything that a stopped run needs to go on
 SHAPING = (
     *("arch", "data", "kind", "train_split", "val_split", "epochs", "batch", "crop", "scales", "lr", "weight_decay"),
     *("schedule", "aux_weight", "balance", "init", "init_input", "bf16", "seed"),
-    *("classes", "palette", "masks", "label_values", "void", "holdout"),
+    *("classes", "palette", "masks", "label_values", "void", "holdout", "sigmoid"),
 )
 
 
@@ -166,10 +166,10 @@ class Run:
         if self.options.bf16 is None:  # --precision auto: decided when the run began
             self.options.bf16 = self.learner.bf16 = state["options"]["bf16"]
         wanted = shaping(self.options)
-        changed = [name for name in SHAPING if state["options"][name] != wanted[name]]
+        changed = [name for name in SHAPING if (state["options"].get(name) or None) != (wanted[name] or None)]
         if changed:
             name, flag = changed[0], "--" + changed[0].replace("_", "-")
-            raise RunError(f"{flag}: the run in {self.folder} has {state['options'][name]}, got {wanted[name]}")
+            raise RunError(f"{flag}: the run in {self.folder} has {state['options'].get(name)}, got {wanted[name]}")
         learner = self.learner
         learner.network.load_state_dict(state["network"])
         learner.optimiser.load_state_dict(state["optimiser"])

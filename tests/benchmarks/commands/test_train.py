@@ -194,6 +194,24 @@ def test_options_reach_what_they_name(tree, tmp_path):
     assert rates[0] < rates[1] == pytest.approx(0.3) and rates[4] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("arch", ["fcn32s-resnet18", "fcn8s-atonce-caffe", "fcn_resnet50", "fcns-pochih"])
+def test_one_logit_and_a_sigmoid_become_two_labels(tmp_path, capsys, arch):
+    tree = trees.own(tmp_path / "leaves", classes=("soil", "leaf"))
+    more = ["--sigmoid", "--holdout", "0.34", "--balance", "0.5"]
+    assert train.main(options(tree, tmp_path, arch, 1, *more)) == 0
+    best = tmp_path / f"{arch}-best.pth"
+    learner = train.prepare(train._parser().parse_args(options(tree, tmp_path, arch, 1, *more, "--resume"))).learner
+    assert learner.network.net.classes == 1
+    assert to_onnx.main([str(best), "-o", str(tmp_path / "net.onnx")]) == 0
+    printed = capsys.readouterr().out
+    assert "soil, leaf" in printed and "one class: label 1 where its logit is above 0" in printed
+    frame = trees.frame(3, (64, 85))
+    with fcnrt.Segmenter(tmp_path / "net.onnx") as segment:
+        assert segment.classes == ("soil", "leaf") and (segment(frame) == learner.label(frame)).mean() > 0.999
+    assert train.main(options(trees.own(tmp_path / "three"), tmp_path / "no", arch, 1, *more)) == 1
+    assert "--sigmoid: is for two classes, and" in capsys.readouterr().err
+
+
 def test_own_classes_in_a_voc_tree_are_those_that_are_trained(tmp_path, capsys):
     tree = trees.voc(tmp_path / "data")
     for seed, path in enumerate((tree / "SegmentationClass").iterdir()):

@@ -33,6 +33,16 @@ def learner(network, rate=0.05, **options):
     return Learner(network, optimiser, LambdaLR(optimiser, lambda step: 1.0), **options)
 
 
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 3.0])])
+def test_one_logit_is_of_class_1_against_class_0(weights):
+    logit = torch.randn(2, 1, 5, 7, generator=torch.Generator().manual_seed(0))
+    labels = torch.randint(0, 2, (2, 5, 7), generator=torch.Generator().manual_seed(1))
+    labels[:, 2:] = 255
+    both = torch.cat((torch.zeros_like(logit), logit), dim=1)
+    expected = learning.pixel_loss(both, labels, weights)
+    assert learning.pixel_loss(logit, labels, weights).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_void_pixels_do_not_count():
     logits = torch.randn(1, 4, 5, 7, generator=torch.Generator().manual_seed(0))
     labels = torch.randint(0, 4, (1, 5, 7), generator=torch.Generator().manual_seed(1))
