@@ -65,8 +65,7 @@ def load_checkpoint(path: Path, trust_pickle: bool = False, weights: str | None 
     if not path.exists():
         raise ExportError(f"{path}: no such file; expected a checkpoint or one of {', '.join(TORCHVISION_NAMES)}")
     try:
-        root = _read(path)
-        content = content_of(root)
+        root, content = _read(path)
         selected = select(content, weights)
         _check_trust(content, selected, trust_pickle)
         state = _checked(selected.state)
@@ -102,18 +101,15 @@ def torchvision_weights(name: str) -> Any:
     return next(iter(get_model_weights(name)))
 
 
-def _read(path: Path) -> Any:
-    """What a file holds, by the first reader that knows it."""
+def _read(path: Path) -> tuple[Any, Content]:
+    """What a file holds, by the first reader that knows it, and the tensors in it."""
     try:
-        for reader in READERS:
-            found = reader(path)
-            if found is not NOT_MINE:
-                return found
+        found = next((root for root in (reader(path) for reader in READERS) if root is not NOT_MINE), None)
+        return found, content_of(found)
     except ExportError:
         raise
     except Exception as error:  # a damaged or hostile file may make unpickling and unpacking fail in any way
         raise ExportError(f"truncated or not a checkpoint ({first_line(error)})") from error
-    raise ExportError("not a checkpoint")
 
 
 def _check_trust(content: Content, selected: Selected, trust_pickle: bool) -> None:

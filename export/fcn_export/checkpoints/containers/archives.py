@@ -13,7 +13,6 @@ from typing import IO, Any
 from ...errors import ExportError
 from .base import NOT_MINE, record_names
 from .folders import SUFFIXES, TRAINERS
-from .torch_files import load
 
 MAX_BYTES = 2**34  # of an unpacked checkpoint
 OLDEST = {"sys_info", "pickle", "storages", "tensors"}  # records of torch.save before 0.1.10, a tar file
@@ -30,7 +29,9 @@ def read(path: Path) -> Any:
     with tarfile.open(path) as tar:
         sizes = {member.name: member.size for member in tar if member.isfile()}
         if sizes.keys() >= OLDEST:
-            return load(path)
+            raise ExportError(
+                "a file of torch older than 0.1.10, a tar file of pickles; load it with torch and save its state_dict()"
+            )
         if not sizes:  # nothing but zeros passes for an empty tar file
             return NOT_MINE
         return _read_member(sizes, lambda name: _opened(tar, name))

@@ -27,7 +27,7 @@ def record_names(path: Path) -> tuple[str, ...]:
     Raises:
         ExportError: it is one, but damaged.
     """
-    if not zipfile.is_zipfile(path):
+    if not head(path).startswith(b"PK") or not zipfile.is_zipfile(path):  # a tar file may end in a zip file
         return ()
     stat = path.stat()
     return _checked_names(path, stat.st_mtime_ns, stat.st_size)
