@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from .errors import ExportError
@@ -53,14 +54,15 @@ def class_names(source: str | None, count: int) -> list[str]:
     """Names for `count` classes.
 
     Args:
-        source: a name in `NAMED`, a text file with one name a line, or None for "class 0", "class 1", ...
+        source: a name in `NAMED`, a text file with one name a line, a JSON file of names by index or indices by
+            name, or None for "class 0", "class 1", ...
 
     Raises:
         ExportError: the file cannot be read, or it names another number of classes.
     """
     if source is None:
         return [f"class {index}" for index in range(count)]
-    names = NAMED[source] if source in NAMED else _lines(Path(source))
+    names = NAMED[source] if source in NAMED else _names(Path(source))
     if len(names) != count:
         raise ExportError(f"--classes {source}: {len(names)} names, but the checkpoint has {count} classes")
     return names
@@ -82,7 +84,9 @@ def palette(option: str | None, classes: str | None, count: int) -> str | list[l
     if option in PALETTES.values():
         _check_colours(option, len(NAMED[option]), count, spare=True)
         return option
-    colours = [_colour(option, line) for line in _lines(Path(option))]
+    lines = _lines(Path(option))
+    numbers = 4 if lines and len(lines[0].split()) == 4 else 3  # an alpha, if every line has one
+    colours = [_colour(option, line, numbers) for line in lines]
     _check_colours(option, len(colours), count, spare=False)
     return colours
 
@@ -92,11 +96,31 @@ def _check_colours(option: str, found: int, count: int, spare: bool) -> None:
         raise ExportError(f"--palette {option}: {found} colours, but the checkpoint has {count} classes")
 
 
-def _colour(path: str, line: str) -> list[int]:
+def _colour(path: str, line: str, numbers: int) -> list[int]:
     values = [int(word) if word.isdecimal() else -1 for word in line.split()]
-    if len(values) != 3 or not all(0 <= value <= 255 for value in values):
-        raise ExportError(f"--palette {path}: expected lines of three numbers 0 to 255, got {line!r}")
-    return values
+    if len(values) != numbers or not all(0 <= value <= 255 for value in values):
+        raise ExportError(f"--palette {path}: expected lines of three numbers 0 to 255, or all of four, got {line!r}")
+    return values[:3]
+
+
+def _names(path: Path) -> list[str]:
+    lines = _lines(path)
+    return _json_names(path, "\n".join(lines)) if lines and lines[0][0] in "{[" else lines
+
+
+def _json_names(path: Path, text: str) -> list[str]:
+    """Names in the order of their indices: of a list, of {"road": 0, ...}, or of {"0": "road", ...}."""
+    expected = 'expected JSON such as ["road", "sky"], {"road": 0, "sky": 1} or {"0": "road", "1": "sky"}'
+    try:
+        content = json.loads(text)
+        pairs = content.items() if isinstance(content, dict) else enumerate(content)
+        by_index = dict((int(key), name) if isinstance(name, str) else (name, key) for key, name in pairs)
+        names = [by_index[index] for index in range(len(by_index))]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ExportError(f"--classes {path}: {expected}, with indices from 0 on") from error
+    if not all(isinstance(name, str) and name for name in names) or len(names) != len(content):
+        raise ExportError(f"--classes {path}: {expected}, each name and index once")
+    return names
 
 
 def _lines(path: Path) -> list[str]:

@@ -21,9 +21,9 @@ from torch import Tensor
 from ..errors import ExportError
 
 # Modules that act on the machine, and functions that run text: a pickle that names one means harm.
-ACTING = {"os", "posix", "nt", "subprocess", "commands", "sys", "shutil", "socket", "ctypes", "importlib", "runpy", "pty",
-          "pdb", "timeit", "webbrowser", "multiprocessing", "urllib.request", "tempfile", "pickle", "_pickle", "pkgutil",
-          "zipimport", "io", "_io"}  # fmt: skip
+ACTING = {"os", "posix", "nt", "subprocess", "commands", "sys", "shutil", "socket", "ctypes", "importlib", "runpy",
+          "pty", "pdb", "timeit", "webbrowser", "multiprocessing", "urllib.request", "tempfile", "pickle", "_pickle",
+          "pkgutil", "zipimport", "io", "_io"}  # fmt: skip
 RUNNING = {"eval", "exec", "execfile", "compile", "open", "print", "input", "raw_input", "breakpoint", "__import__",
            "exit", "quit", "globals", "locals", "vars", "setattr", "delattr"}  # fmt: skip
 

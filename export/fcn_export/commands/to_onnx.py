@@ -194,7 +194,9 @@ def _parser(program: str = "to_onnx.py") -> argparse.ArgumentParser:
     )
     parser.add_argument("--color", choices=("rgb", "bgr"), default="rgb", help="channel order that frames will have")
     parser.add_argument(
-        "--classes", metavar="NAMES", help="voc, cityscapes, camvid, ade20k, binary, or a file of one name a line"
+        "--classes",
+        metavar="NAMES",
+        help="voc, cityscapes, camvid, ade20k, binary, or a file of one name a line, or JSON",
     )
     parser.add_argument(
         "--palette", metavar="NAME", help="voc, cityscapes, camvid, generated, or a file of 'R G B' lines (0 to 255)"

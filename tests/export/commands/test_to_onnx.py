@@ -133,13 +133,44 @@ def test_class_and_palette_files(checkpoint: Path, tmp_path: Path) -> None:
     assert facts["palette"] == [[index, 2 * index, 255] for index in range(7)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["a", "b", "c", "d", "e", "f", "g"]',
+        '{"b": 1, "a": 0, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6}',
+        '{"0": "a", "1": "b", "2": "c",\n "3": "d", "6": "g", "4": "e", "5": "f"}',
+    ],
+)
+def test_classes_as_json(text: str, checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.json").write_text(text)
+    assert to_onnx.main([str(checkpoint), "--classes", str(tmp_path / "names.json")]) == 0
+    assert metadata(checkpoint.with_name("net.onnx"))["classes"] == list("abcdefg")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[1, 2, 3, 4, 5, 6, 7]", '{"a": 1, "b": 2}', '{"a": 0, "b": 0}', '[{"name": "a"}]', '{"a": {"id": 0}}',
+     '{"x": "a"}', '["a", ""]', "[" * 100_000],
+)  # fmt: skip
+def test_other_json_is_refused(text: str, checkpoint: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "names.json").write_text(text)
+    assert to_onnx.main([str(checkpoint), "--classes", str(tmp_path / "names.json")]) == 1
+    assert 'expected JSON such as ["road", "sky"]' in capsys.readouterr().err
+
+
+def test_colours_with_alpha(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "colors.txt").write_text("\n".join(f"{index} 2 3 255" for index in range(7)))
+    assert to_onnx.main([str(checkpoint), "--palette", str(tmp_path / "colors.txt")]) == 0
+    assert metadata(checkpoint.with_name("net.onnx"))["palette"] == [[index, 2, 3] for index in range(7)]
+
+
 @pytest.mark.parametrize("line", ["1 2", "1 2 256", "red", "1 2 -3", "1 2 3 4"])
 def test_bad_palette_line_is_quoted(
     line: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "colours.txt").write_text("0 0 0\n" * 6 + line)
     assert to_onnx.main([str(checkpoint), "--palette", str(tmp_path / "colours.txt")]) == 1
-    assert f"expected lines of three numbers 0 to 255, got '{line}'" in capsys.readouterr().err
+    assert f"expected lines of three numbers 0 to 255, or all of four, got '{line}'" in capsys.readouterr().err
 
 
 def test_named_class_lists_have_their_data_sets_lengths() -> None:
