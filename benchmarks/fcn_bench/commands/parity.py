@@ -39,7 +39,7 @@ from ..parity.artefacts import Artefact, find_artefacts
 from ..parity.certify import certify_files
 from ..parity.rows import Checkpoint, Row, measure
 from ..parity.tables import tables
-from ..parity.torch_reference import TorchReference
+from ..parity.torch_reference import TorchReference, as_exported
 from ..result_files import RESULTS, now, write_result
 
 
@@ -73,8 +73,8 @@ def compare(options: argparse.Namespace) -> bool:
     """
     limits = Limits(options.metric, options.max_miou_drop, options.min_agreement, options.max_clear_flips)
     frames = MeasuredFrames(options.data, options.split, options.kind, options.limit, stated_by(options))
-    checkpoint = _checkpoint(options, annotated=frames.classes is not None)
     artefacts = find_artefacts(options.models, options.device or ["auto"], options.plain, options.precision)
+    checkpoint = _checkpoint(options, artefacts, annotated=frames.classes is not None)
     _check_classes(checkpoint, artefacts, frames)
     if options.certify and frames.classes is None:
         raise ParityError(
@@ -119,6 +119,7 @@ def describe(
             "file": Path(options.checkpoint).name,
             "sha256": reference.sha256,
             "network": reference.name,
+            "input": reference.input,
             "device": reference.device,
             "hardware": reference.hardware,
             "figures": figures(checkpoint.scores) if checkpoint.scores else None,
@@ -133,10 +134,11 @@ def describe(
     }
 
 
-def _checkpoint(options: argparse.Namespace, annotated: bool) -> Checkpoint:
+def _checkpoint(options: argparse.Namespace, artefacts: Sequence[Artefact], annotated: bool) -> Checkpoint:
     if options.threads:
         torch.set_num_threads(options.threads)
-    reference = TorchReference(options.checkpoint, checkpoint_options(options), options.reference_device)
+    reading = as_exported(options.checkpoint, checkpoint_options(options), [artefact.spec for artefact in artefacts])
+    reference = TorchReference(options.checkpoint, reading, options.reference_device)
     return Checkpoint(reference, annotated)
 
 

@@ -15,6 +15,7 @@ from .reading import TORCHVISION_NAMES, Checkpoint, fetch_torchvision, load_chec
 from .recognition import recognise, told_of
 
 Palette = str | tuple[tuple[int, int, int], ...]
+PUBLISHED = "as published"
 EVEN = 0.5  # the probability of a logit of 0
 
 
@@ -23,6 +24,7 @@ class Opened:
     """A checkpoint, its network with its weights, and the input that network was trained on.
 
     Attributes:
+        contract_source: who says what the input was.
         classes, palette: what the file says of them; None where it says nothing.
         assumptions: lines for a report: what was taken for true that the weights do not tell, and from where.
     """
@@ -30,6 +32,7 @@ class Opened:
     checkpoint: Checkpoint
     net: Fcn
     contract: InputContract
+    contract_source: str
     classes: tuple[str, ...] | None
     palette: Palette | None
     assumptions: tuple[str, ...]
@@ -54,9 +57,9 @@ def open_checkpoint(name: str, options: CheckpointOptions) -> Opened:
     if net.one_class and told.threshold != EVEN:
         net.decide_above(told.threshold)
     contract, source = _contract(net, options.input, told)
-    lines = (*_whereabouts(checkpoint, net), *_assumptions(net, told), f"trained on {described(contract)} ({source})")
+    lines = (*_whereabouts(checkpoint, net), *_assumptions(net, told), _input_line(contract, source))
     classes = told.classes if told.classes and len(told.classes) == net.classes else None
-    return Opened(checkpoint, net, contract, classes, told.palette if classes else None, lines)
+    return Opened(checkpoint, net, contract, source, classes, told.palette if classes else None, lines)
 
 
 def _check_told(checkpoint: Checkpoint, told: Told) -> None:
@@ -68,8 +71,7 @@ def _contract(net: Fcn, stated: InputFacts, told: Told) -> tuple[InputContract, 
     """What the input was in training, and who says so."""
     if stated == NOTHING and told.contract is not None:
         return told.contract, told.source
-    published = "as published; --mean --std --input-color to say otherwise"
-    return choose_contract(type(net), stated, net.classes), published if stated == NOTHING else "as stated"
+    return choose_contract(type(net), stated, net.classes), PUBLISHED if stated == NOTHING else "as stated"
 
 
 def _whereabouts(checkpoint: Checkpoint, net: Fcn) -> Iterator[str]:
@@ -87,6 +89,11 @@ def _assumptions(net: Fcn, told: Told) -> Iterator[str]:
     if net.one_class:
         above = "its logit is above 0" if told.threshold == EVEN else f"its sigmoid is above {told.threshold:g}"
         yield f"sigmoid    one class: label 1 where {above}, label 0 elsewhere"
+
+
+def _input_line(contract: InputContract, source: str) -> str:
+    otherwise = "; --mean --std --input-color to say otherwise" if source == PUBLISHED else ""
+    return f"trained on {described(contract)} ({source}{otherwise})"
 
 
 def _load(name: str, options: CheckpointOptions) -> Checkpoint:

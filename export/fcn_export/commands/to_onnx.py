@@ -136,6 +136,8 @@ def _facts(options: argparse.Namespace, opened: Opened) -> dict[str, Any]:
         "precision": Precision(options.precision),
         "min_size": net.min_size,
         "checkpoint_sha256": opened.checkpoint.sha256,
+        "input_color": opened.contract.color,
+        "input_source": opened.contract_source,
         "tool": TOOL,
     }
 

@@ -29,7 +29,8 @@ def info(options: argparse.Namespace) -> int:
     print(f"  classes     {len(spec.classes)}: {', '.join(spec.classes)}")
     print(f"  palette     {spec.palette if isinstance(spec.palette, str) else 'its own'}")
     print(f"  frames      uint8 {spec.color}, from {spec.min_size}x{spec.min_size} up")
-    print(f"  trained on  (frame * {spec.scale:.6g} - {_triple(spec.mean)}) / {_triple(spec.std)}")
+    source = f", {spec.input_source}" if spec.input_source else ""
+    print(f"  trained on  (frame * {spec.scale:.6g} - {_triple(spec.mean)}) / {_triple(spec.std)}{source}")
     print(f"  precision   {spec.precision}")
     print(f"  tail        {tail.kind}" + (f", stride {tail.stride}, offset {tail.offset}" if tail.stride else ""))
     print(f"  checkpoint  sha256 {spec.checkpoint_sha256}")

@@ -30,7 +30,8 @@ class ModelSpec:
     """The facts of a model file, in the order in which they stand there.
 
     A network was trained on x = (frame * scale - mean) / std, with frames 0 to 255; mean and std are in the channel
-    order of `color`. All of that is inside the graph already: frames go in as they are.
+    order of `color`. All of that is inside the graph already: frames go in as they are. `input_color` is the order in
+    training and `input_source` says who said so; files of before have neither.
     """
 
     family: str = field(metadata=fact(text))
@@ -46,6 +47,8 @@ class ModelSpec:
     checkpoint_sha256: str = field(metadata=fact(text))
     tool: str = field(metadata=fact(text))
     tail: Tail = field(metadata=fact(parse_tail, asdict))
+    input_color: str = field(default="", metadata=fact(one_of("rgb", "bgr", "")))
+    input_source: str = field(default="", metadata=fact(text))
 
     def __post_init__(self) -> None:
         if not isinstance(self.palette, str) and len(self.palette) != len(self.classes):

@@ -636,3 +636,51 @@ def test_plain_graphs_have_no_code_of_ours(model: Path, exported: Export) -> Non
     with pytest.raises(BackendError, match="ONNX Runtime failed on"):
         plain(frame[None])
     plain.close()
+
+
+# What the checkpoint does not tell, the models made from it do.
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+def test_the_reference_is_read_as_the_model_was_exported(
+    color: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = tmp_path / "net.pth"
+    torch.save(upstream_state(tiny("pochih fcn16s")), weights)
+    stated = ["--variant", "fcn16s", "--input-color", "bgr", "--mean", "0.1,0.2,0.3", "--std", "0.4,0.5,0.6"]
+    assert to_onnx.main([str(weights), "--color", color, *stated]) == 0
+    words = [weights, tmp_path / "net.onnx", "--data", tree, "--json", tmp_path / "result.json", "--device", "cpu"]
+    parity.main([str(word) for word in words])
+    found = result(tmp_path)
+    assert found["rows"][0]["agreement"]["equal_share"] == 1
+    assert found["reference"]["network"] == "pochih fcn16s"
+    assert found["reference"]["input"] == "BGR / 255, mean 0.1, 0.2, 0.3, std 0.4, 0.5, 0.6, as stated"
+    wrong = ["--input-color", "rgb", "--mean", "0.1,0.2,0.3", "--std", "0.4,0.5,0.6"]
+    assert parity.main([str(word) for word in (*words, *wrong)]) == 1
+    assert result(tmp_path)["rows"][0]["agreement"]["equal_share"] < 0.99
+
+
+def test_one_class_is_measured_as_two(tree: Path, tmp_path: Path) -> None:
+    net = tiny(NAME)
+    state = {
+        **upstream_state(net),
+        **{f"classifier.4.{leaf}": getattr(net.classifier[4], leaf)[:1] for leaf in ("weight", "bias")},
+    }
+    torch.save(state, tmp_path / "net.pth")
+    for truth in (tree / "valannot").iterdir():  # void is what is no class
+        copy = tmp_path / "data/valannot" / truth.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((np.asarray(Image.open(truth)) > 3).astype(np.uint8)).save(copy)
+    shutil.copytree(tree / "val", tmp_path / "data/val")
+    (tmp_path / "data/classes.txt").write_text("background\nforeground")
+    assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
+    words = [
+        tmp_path / "net.pth",
+        tmp_path / "net.onnx",
+        "--data",
+        tmp_path / "data",
+        "--json",
+        tmp_path / "result.json",
+    ]
+    assert parity.main([str(word) for word in (*words, "--device", "cpu")]) == 0
+    assert result(tmp_path)["rows"][0]["agreement"]["equal_share"] == 1
