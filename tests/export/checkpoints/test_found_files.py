@@ -10,6 +10,7 @@ import collections
 import gzip
 import pathlib
 import pickle
+import re
 import sys
 import tarfile
 import types
@@ -344,6 +345,28 @@ def test_folder_names_the_checkpoint_in_it(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     with pytest.raises(ExportError, match=r"a folder, not a file; name the file in it: model\.safetensors$"):
         load_checkpoint(tmp_path)
+
+
+def test_files_of_old_torch_say_what_they_are(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "net.pth", "w") as tar:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            (tmp_path / name).write_bytes(b"x")
+            tar.add(tmp_path / name, name)
+    with pytest.raises(ExportError, match=r"a file of torch older than 0\.1\.10"):
+        load_checkpoint(tmp_path / "net.pth")
+    with zipfile.ZipFile(tmp_path / "net.pt2", "w") as file:
+        file.writestr("serialized_exported_program.json", "{}")
+    with pytest.raises(ExportError, match=r"a file of torch\.export by torch 2\.7 or older; export the state_dict"):
+        load_checkpoint(tmp_path / "net.pt2")
+
+
+def test_the_page_names_tests_that_exist() -> None:
+    page = (Path(__file__).parents[3] / "docs/checkpoints.md").read_text(encoding="utf-8")
+    folder = Path(__file__).parents[1]
+    named = set(re.findall(r"`(?:\.\./)?((?:\w+/)?test_\w+\.py)`", page))
+    assert len(named) > 6
+    for name in named:
+        assert (folder / name).is_file() or (folder / "checkpoints" / name).is_file(), name
 
 
 OTHERS = {

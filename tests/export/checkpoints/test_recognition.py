@@ -131,6 +131,8 @@ def test_unknown_checkpoint_names_the_nearest_family() -> None:
         (["conv_block1.0.weight", "classifier.6.weight"], "meetps/pytorch-semseg"),
         (["backbone.conv1.weight", "classifier.0.convs.0.0.weight", "classifier.4.weight"], "DeepLabV3"),
         (["pretrained.conv1.0.weight", "head.block.0.weight", "jpu.conv5.0.weight"], "joint pyramid"),
+        (["pretrained.conv1.0.weight", "head.conv5.0.weight", "jpu.conv5.0.weight"], "joint pyramid"),
+        (["feats.0.weight", "fconn.0.weight", "score_fconn.weight"], "bodokaiser/piwise"),
     ],
 )
 def test_lookalikes_are_refused_by_name(keys: list[str], reason: str) -> None:
