@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 
+from ..contract.precision import Precision
 from ..contract.types import Confidence, Frames, Labels, Scores, Shape
 from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
 from ..ops.resizing import resized
@@ -24,7 +25,7 @@ class CpuNetwork(ABC):
 
     Attributes:
         engine: its name and version.
-        precision: that it really computes the network in, "fp32" or "bf16".
+        precision: that it really computes in what the file has in floats, "fp32" or "bf16".
     """
 
     engine: str
@@ -72,7 +73,9 @@ class CpuBackend(Backend):
 
     def __init__(self, model: OnnxModel, network: CpuNetwork, options: Options):
         self._model, self._network, self._options = model, network, options
-        self.spec, self.engine, self.precision = model.spec, network.engine, network.precision
+        self.spec, self.engine = model.spec, network.engine
+        in_integers = model.spec.precision == Precision.INT8 and network.precision == Precision.FP32
+        self.precision = Precision.INT8.value if in_integers else network.precision
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="fcnrt")  # starts a thread when it is first needed
         self._upsamplers: Recent[LabelUpsampler] = Recent(MAX_SHAPES)
 

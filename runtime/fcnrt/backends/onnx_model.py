@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contract.onnx_file import Fixed, OnnxFile
 from ..contract.profiles import DIMENSIONS
-from ..contract.types import Shape
+from ..contract.types import Array, Shape
 from ..errors import FrameError, ModelFileError, needs
 from .weights import Place, without_weights
 
@@ -49,6 +49,17 @@ class OnnxModel(OnnxFile):
         transpose.output[0] = planes
         graph.node.insert(position + 1, swap)
         graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 1, 0]), "reversed_channels"))
+
+    def array(self, tensor: Any) -> Array:
+        """The values of an initializer, wherever they lie."""
+        if tensor.name in self._places and not tensor.raw_data:
+            offset, length = self._places[tensor.name]
+            with self.file.open("rb") as file:
+                file.seek(offset)
+                data = file.read(length)
+            tensor = type(tensor)(dims=tensor.dims, data_type=tensor.data_type, raw_data=data)
+        values: Array = load_package("onnx").numpy_helper.to_array(tensor)
+        return values
 
     def with_references(self) -> bytes:
         """The model as it stands, for a session that finds the weights in the folder of `file`."""

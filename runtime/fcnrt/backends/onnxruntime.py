@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ..contract.precision import Precision
 from ..contract.types import Frames, Scores
 from ..errors import BackendError, first_line
 from .cpu import MAX_SHAPES, CpuNetwork
+from .int8_rewrite import make_unsigned, saturates
 from .onnx_model import OnnxModel, load_package
 from .recent import Recent
 
@@ -58,6 +60,8 @@ def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_
     if reverse_channels:
         model.swap_channels()
     model.cut_at_scores()
+    if model.spec.precision == Precision.INT8:
+        make_unsigned(model, seven_bits=saturates())
     return OrtNetwork(new_session(model, CPU, threads))
 
 

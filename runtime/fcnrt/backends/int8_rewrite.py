@@ -1,0 +1,114 @@
+"""Symmetric int8 activations made unsigned, in memory, for ONNX Runtime on the CPU.
+
+Files are exported as TensorRT takes them: int8 with zero point 0. ONNX Runtime fuses such a graph in part only; with
+uint8 activations and int8 weights it computes all of it in integers. Behind a ReLU the lower half of the int8 range is
+never used, so there the numbers become finer as well, and the ReLU is what uint8 does by itself.
+
+Without VNNI, products of 8 and 8 bits are summed in pairs in 16 bits, which saturate: there weights get 7 bits.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract.types import Array
+from .onnx_model import OnnxModel, load_package
+
+NEVER_NEGATIVE = ("Relu", "MaxPool", "QuantizeLinear", "DequantizeLinear")  # MaxPool and the rest as their input is
+
+
+def make_unsigned(model: OnnxModel, seven_bits: bool) -> None:
+    """Rewrite every quantised activation of a model.
+
+    Behind a ReLU: uint8 with zero point 0 and scale * 127 / 255. Elsewhere: uint8 with zero point 128, the same values.
+
+    Args:
+        model: with QuantizeLinear of int8 and zero point 0, as exported.
+        seven_bits: whether to halve the weights, at twice their scale.
+    """
+    graph = _Graph(model)
+    for quantize in graph.activations():
+        positive = graph.is_never_negative(quantize.input[0])
+        scale = graph.value(quantize.input[1])
+        graph.requantize(quantize, scale * (127 / 255 if positive else 1), 0 if positive else 128)
+        if positive:
+            graph.skip_relu(quantize)
+    graph.drop_unread_relus()
+    if seven_bits:
+        graph.halve_weights()
+
+
+def saturates() -> bool:
+    """Whether this processor sums products of bytes in 16 bits: x86 without VNNI, or what does not tell."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        return "_vnni" not in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return True
+
+
+class _Graph:
+    """A model's graph with what it takes to find one's way in it."""
+
+    def __init__(self, model: OnnxModel):
+        self._model, self._graph = model, model.proto.graph
+        self._numpy_helper = load_package("onnx").numpy_helper
+        self._constants = {tensor.name: tensor for tensor in self._graph.initializer}
+        self._makers = {name: node for node in self._graph.node for name in node.output}
+        self._readers = defaultdict(list)
+        for node in self._graph.node:
+            for name in node.input:
+                self._readers[name].append(node)
+
+    def activations(self) -> Iterator[Any]:
+        """Every QuantizeLinear; weights are quantised already."""
+        return (node for node in self._graph.node if node.op_type == "QuantizeLinear")
+
+    def value(self, name: str) -> Array:
+        return self._model.array(self._constants[name])
+
+    def is_never_negative(self, name: str) -> bool:
+        maker = self._makers.get(name)
+        if maker is None or maker.op_type not in NEVER_NEGATIVE:
+            return False
+        return maker.op_type == "Relu" or self.is_never_negative(maker.input[0])
+
+    def requantize(self, quantize: Any, scale: Array, zero_point: int) -> None:
+        """Give a QuantizeLinear, and what dequantises its output, another scale and a zero point of uint8."""
+        output = quantize.output[0]
+        names = (
+            self._add(f"{output}_unsigned_scale", scale.astype(np.float32)),
+            self._add(f"{output}_unsigned_zero_point", np.array(zero_point, np.uint8)),
+        )
+        for node in (quantize, *self._readers[output]):
+            node.input[1], node.input[2] = names
+
+    def skip_relu(self, quantize: Any) -> None:
+        """Read what the ReLU before it reads."""
+        relu = self._makers[quantize.input[0]]
+        if relu.op_type == "Relu":
+            quantize.input[0] = relu.input[0]
+
+    def drop_unread_relus(self) -> None:
+        """Which would be one reader too many of a convolution: engines fuse what has one."""
+        read = {name for node in self._graph.node for name in node.input}
+        for node in [node for node in self._graph.node if node.op_type == "Relu" and node.output[0] not in read]:
+            self._graph.node.remove(node)
+
+    def halve_weights(self) -> None:
+        for node in self._graph.node:
+            if node.op_type == "DequantizeLinear" and node.input[0] in self._constants:
+                values, scale = self.value(node.input[0]), self.value(node.input[1])
+                node.input[0] = self._add(f"{node.input[0]}_of_7_bits", np.round(values / 2).astype(np.int8))
+                node.input[1] = self._add(f"{node.input[1]}_of_7_bits", scale * np.float32(2))
+
+    def _add(self, name: str, values: Array) -> str:
+        self._graph.initializer.append(self._numpy_helper.from_array(values, name))
+        return name

@@ -1,0 +1,221 @@
+"""INT8 files on the CPU: everything quantised is computed in integers, and what it means stays what it was."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from PIL import Image
+
+import fcnrt
+from exports import Export, plain_session
+from fcnrt.backends import int8_rewrite
+from fcnrt.backends import onnxruntime as engine
+from fcnrt.backends.int8_rewrite import make_unsigned, saturates
+from fcnrt.backends.onnx_model import OnnxModel
+from frames import frames_of
+
+# Residual blocks of both kinds, a VGG whose pools stand between its convolutions, and one without normalisation.
+NETWORKS = ["d2l fcn32s", "torchvision fcn", "tramac fcn8s", "caffe fcn8s"]
+
+
+class Frames(CalibrationDataReader):
+    def __init__(self) -> None:
+        self._frames = iter([{"frames": frames_of(1, 65, 97, seed)} for seed in range(3)])
+
+    def get_next(self) -> Any:
+        return next(self._frames, None)
+
+
+@pytest.fixture(scope="module")
+def fully_quantised(exported: Export, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A function: a tiny network with every convolution and addition quantised as TensorRT takes them."""
+    folder, made = tmp_path_factory.mktemp("int8"), dict[str, Path]()
+
+    def make(name: str) -> Path:
+        if name not in made:
+            made[name] = folder / f"{len(made)}.onnx"
+            options = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
+            quantize_static(
+                exported(name),
+                made[name],
+                Frames(),
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                op_types_to_quantize=["Conv", "Add"],
+                extra_options=options,
+            )
+            _say_int8(made[name])
+        return made[name]
+
+    return make
+
+
+def _say_int8(path: Path) -> None:
+    model = onnx.load(path)
+    next(entry for entry in model.metadata_props if entry.key == "fcn.precision").value = '"int8"'
+    onnx.save(model, path)
+
+
+def cut(path: Path) -> OnnxModel:
+    model = OnnxModel(path)
+    model.cut_at_scores()
+    return model
+
+
+def operators(model: OnnxModel, tmp_path: Path) -> Counter[str]:
+    """What ONNX Runtime makes of it, counted."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.optimized_model_filepath = 4, str(tmp_path / "optimised.onnx")
+    options.add_session_config_entry(engine.WEIGHTS_FOLDER, str(model.file.parent))
+    onnxruntime.InferenceSession(model.with_references(), options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx", load_external_data=False).graph.node)
+
+
+def scores(model: OnnxModel, frames: np.ndarray) -> np.ndarray:
+    """Its scores, node by node as they stand: nothing is fused."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry(engine.WEIGHTS_FOLDER, str(model.file.parent))
+    session = onnxruntime.InferenceSession(model.with_references(), options, providers=["CPUExecutionProvider"])
+    return session.run(["scores"], {"frames": frames})[0]
+
+
+def quantised(model: OnnxModel, kind: str) -> int:
+    """How many float nodes of a kind read dequantised values and have their result quantised."""
+    graph = model.proto.graph
+    kinds = {name: node.op_type for node in graph.node for name in node.output}
+    quantisers = {node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
+    relus = {node.input[0] for node in graph.node if node.op_type == "Relu" and node.output[0] in quantisers}
+    return sum(
+        node.op_type == kind and kinds.get(node.input[0]) == "DequantizeLinear" and node.output[0] in quantisers | relus
+        for node in graph.node
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_all_that_is_quantised_is_computed_in_integers(name: str, fully_quantised: Any, tmp_path: Path) -> None:
+    path = fully_quantised(name)
+    convolutions, additions = quantised(cut(path), "Conv"), quantised(cut(path), "Add")
+    assert convolutions >= 9
+    before, model = operators(cut(path), tmp_path), cut(path)
+    make_unsigned(model, seven_bits=True)
+    found = operators(model, tmp_path)
+    assert found["QLinearConv"] == convolutions > before["QLinearConv"] and found["QLinearAdd"] == additions
+
+
+@pytest.mark.parametrize("seven_bits", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_scores_are_as_near_to_float_as_before(
+    name: str, seven_bits: bool, fully_quantised: Any, exported: Export
+) -> None:
+    """Behind ReLUs steps are twice as fine; weights of 7 bits are twice as coarse."""
+    path, frames = fully_quantised(name), frames_of(1, 65, 97, seed=7)
+    true, before, model = scores(cut(exported(name)), frames), scores(cut(path), frames), cut(path)
+    make_unsigned(model, seven_bits)
+    error, error_before = (float(np.abs(found - true).mean()) for found in (scores(model, frames), before))
+    assert error <= error_before * (2.5 if seven_bits else 1.5)
+
+
+def small(nodes: list[Any], **constants: np.ndarray) -> Any:
+    """A stand-in for a model: nodes from `x` on, with constants by name."""
+    tensors = [numpy_helper.from_array(values, name) for name, values in constants.items()]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y")]
+    proto = helper.make_model(helper.make_graph(nodes, "small", ends[:1], ends[1:], tensors))
+
+    class Small:
+        def __init__(self) -> None:
+            self.proto = proto
+
+        def array(self, tensor: Any) -> np.ndarray:
+            return numpy_helper.to_array(tensor)
+
+    return Small()
+
+
+def rewritten(nodes: list[Any]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """The operators afterwards, and the constants that QuantizeLinear reads."""
+    model = small(nodes, s=np.array(2, np.float32), z=np.array(0, np.int8))
+    make_unsigned(model, seven_bits=False)
+    graph = model.proto.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    (quantize,) = (node for node in graph.node if node.op_type == "QuantizeLinear")
+    (dequantize,) = (node for node in graph.node if node.op_type == "DequantizeLinear")
+    assert list(quantize.input[1:]) == list(dequantize.input[1:])
+    return [node.op_type for node in graph.node], {key: constants[quantize.input[key]] for key in (1, 2)}  # type: ignore[misc]
+
+
+Q = helper.make_node("QuantizeLinear", ["a", "s", "z"], ["q"])
+DQ = helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"])
+RELU = helper.make_node("Relu", ["x"], ["a"])
+
+
+def test_behind_a_relu_the_whole_range_is_used_and_the_relu_goes() -> None:
+    kinds, constants = rewritten([RELU, Q, DQ])
+    assert kinds == ["QuantizeLinear", "DequantizeLinear"]
+    assert constants[1] == np.float32(2 * 127 / 255) and constants[2] == 0 and constants[2].dtype == np.uint8
+
+
+def test_behind_a_pool_of_a_relu_too_and_the_relu_stays() -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("MaxPool", ["r"], ["a"], kernel_shape=[2, 2])]
+    kinds, constants = rewritten([*nodes, Q, DQ])
+    assert kinds[:2] == ["Relu", "MaxPool"] and constants[2] == 0
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "Neg"])
+def test_elsewhere_zero_is_in_the_middle(kind: str) -> None:
+    first = helper.make_node(kind, ["x"], ["a"], **({"kernel_shape": [2, 2]} if kind == "MaxPool" else {}))
+    kinds, constants = rewritten([first, Q, DQ])
+    assert kinds[0] == kind and constants[1] == 2 and constants[2] == 128
+
+
+def test_a_relu_that_others_read_stays_for_them() -> None:
+    kinds, _ = rewritten([RELU, Q, DQ, helper.make_node("Add", ["a", "d"], ["y"])])
+    assert kinds == ["Relu", "QuantizeLinear", "DequantizeLinear", "Add"]
+
+
+def test_weights_of_seven_bits() -> None:
+    weights = np.array([[-127, -5, 0, 3, 127]], np.int8)
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s", "z"], ["y"], axis=0)]
+    model = small(nodes, w=weights, s=np.array([0.5], np.float32), z=np.zeros(1, np.int8))
+    make_unsigned(model, seven_bits=True)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.proto.graph.initializer}
+    values, scale = (constants[name] for name in model.proto.graph.node[0].input[:2])
+    assert scale == 1 and values.tolist() == [[-64, -2, 0, 2, 64]] and values.dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [("x86_64", "avx2", True), ("AMD64", "avx512_vnni", False), ("x86_64", "avx_vnni", False), ("aarch64", "", False)],
+)
+def test_which_processors_saturate(machine: str, flags: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8_rewrite.platform, "machine", lambda: machine)
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: f"flags: sse {flags}\n")
+    assert saturates() is expected
+
+
+@pytest.mark.parametrize("seven_bits", [False, True])
+def test_a_file_as_exported(
+    seven_bits: bool, exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(4):
+        Image.fromarray(frames_of(1, 80, 112, seed)[0]).save(tmp_path / f"{seed}.png")
+    path = exported("d2l fcn32s", "--precision", "int8", "--calibration", str(tmp_path))
+    frames, expected = frames_of(1, 65, 97, seed=9), plain_session(exported("d2l fcn32s"))
+    monkeypatch.setattr(engine, "saturates", lambda: seven_bits)
+    for name in filter(find_spec, ("onnxruntime", "openvino")):
+        with fcnrt.Segmenter(path, device="cpu", engine=name) as segment:  # type: ignore[arg-type]
+            assert segment.precision == "int8"
+            labels = segment(frames)
+        assert (labels == expected.run(["labels"], {"frames": frames})[0]).mean() >= 0.9
