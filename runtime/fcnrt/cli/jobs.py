@@ -12,7 +12,7 @@ from ..errors import MediaError
 from ..pictures.inputs import find, is_video
 from ..pictures.kinds import kind_of
 from ..video.addresses import is_stream, public
-from ..video.sinks import FOLDER, PICTURE, Content, Target, find_target
+from ..video.sinks import FILM, FOLDER, PICTURE, Content, Target, find_target
 from .names import Source, output_names
 
 NAME = "{name}"  # in an output for several inputs, each input's own
@@ -101,8 +101,11 @@ def is_folder(output: str | None) -> bool:
     return output is not None and _target(output) is FOLDER
 
 
-def check_targets(jobs: Sequence[Job], force: bool) -> None:
-    """Raise MediaError where a job would overwrite an input, what another job makes or, without `force`, anything."""
+def check_targets(jobs: Sequence[Job], force: bool, *, in_parts: bool = False) -> None:
+    """Raise MediaError where a job would overwrite an input, what another job makes or, without `force`, anything.
+
+    Films that come in parts get names that nothing has yet.
+    """
     makers: dict[Path, str] = {}
     inputs = {Path(job.source).resolve() for job in jobs if not is_stream(job.source)}
     protected = inputs.union(*(source.parents for source in inputs))
@@ -113,7 +116,8 @@ def check_targets(jobs: Sequence[Job], force: bool) -> None:
             if target in makers:
                 both = f"{public(job.source)} and {public(makers[target])}"
                 raise MediaError(f"{both} would both make {target}; name them in two calls")
-            if target.exists() and not force:
+            replaced = target.exists() and not (in_parts and _target(str(target)) is FILM)
+            if replaced and not force:
                 raise MediaError(f"{target} exists; add --force to overwrite it, or choose another -o")
             makers[target] = job.source
 

@@ -13,13 +13,19 @@ from ..serving.address import parse_address
 from ..video.frames import Sink
 from ..video.sinks import Material
 from ..video.sinks.events import EventLog, Events
-from .argument_types import positive
+from .argument_types import duration, positive
 from .selection import selected_classes
 from .terminal import complain
 
 
 def add_output_arguments(group: Any) -> None:
     """Add the flags to a group of a parser's arguments."""
+    group.add_argument(
+        "--segment-time",
+        type=duration,
+        metavar="TIME",
+        help="begin another film after this long: 90s, 10m, 1h; each has the time in its name, and none is overwritten",
+    )
     group.add_argument(
         "--events",
         metavar="FILE",

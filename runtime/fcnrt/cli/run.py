@@ -134,7 +134,9 @@ class Run:
         audio_from = job.source if has_audio else None
         options = self._options
         patience = Patience(options.timeout, options.rtsp_reconnect_interval, options.rtsp_reconnect_attempts)
-        material = Material(source, self._drawing, palette_of(self._segmenter, options), audio_from, patience)
+        material = Material(
+            source, self._drawing, palette_of(self._segmenter, options), audio_from, patience, options.segment_time
+        )
         for output in job.outputs:
             yield open_sink(output.where, output.content, material)
         if options.show:

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_input_arguments(parser.add_argument_group("inputs"))
     _add_stream_arguments(parser.add_argument_group("cameras and network streams"))
     add_selection_arguments(parser.add_argument_group("what is looked at"))
-    add_output_arguments(parser.add_argument_group("events, and a page for browsers"))
+    add_output_arguments(parser.add_argument_group("films in parts, events, and a page for browsers"))
     parser.set_defaults(run=segment, refuse=parser.error)
 
 
@@ -137,7 +137,7 @@ def segment(options: argparse.Namespace) -> int:
     jobs, notes = plan_jobs(
         expand_lists(options.inputs), options.output, labels=options.labels, overlay=options.overlay
     )
-    check_targets(jobs, options.force)
+    check_targets(jobs, options.force, in_parts=options.segment_time is not None)
     live = [job for job in jobs if may_be_live(job)]
     live = live if len(live) > 1 else []
     others = [job for job in jobs if job not in live]

@@ -222,3 +222,34 @@ def test_wrong_selections_exit_with_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["segment", "m.onnx", "x.mp4", "-o", "y.mp4", *words])
     assert caught.value.code == 2
+
+
+def test_films_in_parts_have_the_time_in_their_names_and_stay_after_a_restart(model: str, tmp_path: Path) -> None:
+    (tmp_path / "film.mkv").write_bytes(b"yesterday's")
+    words = ["segment", model, "test:33x47@25*60", "-o", str(tmp_path / "film.mkv"), "--segment-time", "1s"]
+    for runs in (1, 2):
+        assert main(words) == 0
+        parts = sorted(path for path in tmp_path.iterdir() if path.name != "film.mkv")
+        assert len(parts) == 3 * runs
+        assert all(re.fullmatch(r"film_\d{8}T\d{6}Z(_\d+)?\.mkv", path.name) for path in parts)
+    assert (tmp_path / "film.mkv").read_bytes() == b"yesterday's"
+    lengths = []
+    for part in parts:
+        with open_source(part) as film:
+            times = [float(frame.time) for frame in film]
+        lengths.append(len(times))
+        assert times == pytest.approx([index / 25 for index in range(len(times))], abs=0.002)
+    assert sorted(lengths) == [10, 10, 25, 25, 25, 25]
+
+
+def test_a_film_in_parts_never_takes_an_inputs_place(model: str, tmp_path: Path) -> None:
+    assert main(["segment", model, "test:33x47@25*3", "-o", str(tmp_path / "in.mp4")]) == 0
+    words = [str(tmp_path / "in.mp4"), "-o", str(tmp_path / "in.mp4"), "--segment-time", "1m"]
+    assert main(["segment", model, *words]) == 1
+
+
+def test_label_pictures_are_not_films_in_parts(model: str, tmp_path: Path) -> None:
+    words = ["segment", model, "test:33x47@25*3", "-o", str(tmp_path / "out"), "--labels", "--segment-time", "1m"]
+    assert main(words) == 0
+    assert main(words) == 1  # yesterday's would be lost
+    assert len(list((tmp_path / "out/test_labels").iterdir())) == 3

