@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -264,23 +265,28 @@ def test_info_prints_what_the_file_says(exported: Export, capsys: pytest.Capture
     assert "deconv, stride 8, offset 31" in printed
 
 
-def run_aside(*words: object) -> subprocess.Popen[bytes]:
-    """The command in a process of its own."""
+@contextlib.contextmanager
+def run_aside(*words: object) -> Iterator[subprocess.Popen[bytes]]:
+    """The command in a process of its own, which does not outlive the test."""
     environment = {**os.environ, "PYTHONPATH": str(Path(fcnrt.__file__).parents[1])}
     command = [sys.executable, "-m", "fcnrt", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as aside:
+        try:
+            yield aside
+        finally:
+            aside.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_whole_files(number: signal.Signals, model: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    aside = run_aside("segment", model, "test:49x67@25", "-o", out, "--overlay", "--labels", "--stats")
-    until = time.monotonic() + PATIENCE_S
-    while not (out / "test_labels/000009.png").exists():
-        assert aside.poll() is None and time.monotonic() < until, aside.communicate()
-        time.sleep(0.01)
-    aside.send_signal(number)
-    _, error = aside.communicate(timeout=PATIENCE_S)
+    with run_aside("segment", model, "test:49x67@25", "-o", out, "--overlay", "--labels", "--stats") as aside:
+        until = time.monotonic() + PATIENCE_S
+        while not (out / "test_labels/000009.png").exists():
+            assert aside.poll() is None and time.monotonic() < until
+            time.sleep(0.01)
+        aside.send_signal(number)
+        _, error = aside.communicate(timeout=PATIENCE_S)
     assert aside.returncode == 130 and error.decode().splitlines()[-1].startswith("fcnrt: interrupted; the files")
     assert {path.name for path in out.iterdir()} == {"test_labels", "test_overlay.mp4"}
     with open_source(out / "test_overlay.mp4") as made:
@@ -312,16 +318,16 @@ sys.exit(main.main(sys.argv[1:]))
 def test_a_second_interrupt_does_not_disturb_the_first(model: str, tmp_path: Path) -> None:
     """Sent as soon as the first is being obeyed, which takes a while: many frames wait, none may be lost."""
     film = tmp_path / "film.mp4"
-    aside = run_aside("segment", model, "test:480x640@25", "-o", film)
-    until = time.monotonic() + PATIENCE_S
-    while not list(tmp_path.glob(".fcnrt-*")):
-        assert aside.poll() is None and time.monotonic() < until, aside.communicate()
+    with run_aside("segment", model, "test:480x640@25", "-o", film) as aside:
+        until = time.monotonic() + PATIENCE_S
+        while not list(tmp_path.glob(".fcnrt-*")):
+            assert aside.poll() is None and time.monotonic() < until
+            time.sleep(0.01)
+        time.sleep(0.2)
+        aside.send_signal(signal.SIGINT)
         time.sleep(0.01)
-    time.sleep(0.2)
-    aside.send_signal(signal.SIGINT)
-    time.sleep(0.01)
-    aside.send_signal(signal.SIGTERM)
-    _, error = aside.communicate(timeout=PATIENCE_S)
+        aside.send_signal(signal.SIGTERM)
+        _, error = aside.communicate(timeout=PATIENCE_S)
     assert aside.returncode == 130 and error.decode().splitlines() == [
         "fcnrt: interrupted; the files written so far are whole"
     ]
