@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test install soak lint kernels clean
+.PHONY: demo test install soak compatibility lint kernels clean
 
 demo: $(INSTALLED)  ## train a slim FCN on generated streets, export it, label a drive
 	$(BIN)/python examples/demo.py
@@ -16,6 +16,9 @@ install: $(INSTALLED)  ## only install, into .venv
 
 soak: $(INSTALLED)  ## run live video for half an hour: memory, order, a server that dies again and again
 	$(BIN)/python -m pytest -s tests/soak.py
+
+compatibility: $(INSTALLED)  ## run the runtime's tests on every Python that is found, with the newest packages
+	$(BIN)/python tests/compatibility.py
 
 lint: $(INSTALLED)  ## what CI checks beside the tests
 	$(BIN)/ruff check
