@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from ..contract.certificate import checked_certificate
+from ..contract.precision import Precision
 from ..errors import ModelFileError, UsageError
 from . import tuning
 from .base import Options
@@ -37,6 +38,7 @@ def choose(model: OnnxModel, options: Options) -> Way:
     ways = allowed_ways(options)
     if options.engine == "auto":
         ways = [way for way in ways if find_spec(way.engine)] or ways  # what is missing is told when it is loaded
+        ways = [way for way in ways if is_alike(way, model.spec.precision)] or ways
     times = tuning.recall(model.file, options.threads)
     ranked = sorted(ways, key=lambda way: _rank(times.get(str(way))))
     return next(way for way in ranked if way.precision in ("fp32", options.precision) or _is_certified(model, way))
@@ -57,6 +59,11 @@ def allowed_ways(options: Options) -> list[Way]:
             "use engine='openvino', or precision='fp32'"
         )
     return ways
+
+
+def is_alike(way: Way, precision: str) -> bool:
+    """Whether a way may stand in for the usual one unasked: engines round int8 differently, so there none may."""
+    return precision != Precision.INT8 or way.engine == USUAL.engine
 
 
 def _rank(ratio: float | None) -> float:

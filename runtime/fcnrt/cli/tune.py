@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends.choice import USUAL, WAYS, WORTHWHILE, Way
+from ..backends.choice import USUAL, WAYS, WORTHWHILE, Way, is_alike
 from ..backends.tuning import remember
 from ..contract.types import Frames
 from ..errors import BackendError, MediaError, MissingDependency
@@ -46,6 +46,7 @@ def tune(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         segmenters, absent = _segmenters(options, stack)
         labels = {way: segment(frames[0]) for way, segment in segmenters.items()}  # and warm
+        precision = segmenters[USUAL].spec.precision
         elapsed_ms = _times(segmenters, frames, options.rounds)
     ratios = {way: _ratio(ms, elapsed_ms[USUAL]) for way, ms in elapsed_ms.items()}
     for way, ms in elapsed_ms.items():
@@ -55,7 +56,7 @@ def tune(options: argparse.Namespace) -> int:
         print(f"  {way!s:18}not here: {reason}")
     if load > BUSY:
         complain(f"this machine was busy ({load:.1f} processes for each core): tune again when it is not")
-    print(_verdict(ratios))
+    print(_verdict(ratios, precision))
     facts = {"model": options.model.name, "frame": list(frames[0].shape[:2]), "date": _now()}
     kept = {str(way): ratio for way, ratio in ratios.items()}
     print(f"kept in {remember(options.model.resolve(), options.threads, kept, facts)}")
@@ -105,12 +106,15 @@ def _ratio(elapsed_ms: list[float], usual_ms: list[float]) -> float:
     return statistics.median(mine / usual for mine, usual in zip(elapsed_ms, usual_ms, strict=True))
 
 
-def _verdict(ratios: Mapping[Way, float]) -> str:
-    alike = {way: ratio for way, ratio in ratios.items() if way.precision == USUAL.precision}
+def _verdict(ratios: Mapping[Way, float], precision: str) -> str:
+    """What follows from the times for a file of some precision."""
+    alike = {w: ratio for w, ratio in ratios.items() if w.precision == USUAL.precision and is_alike(w, precision)}
     best = min(alike, key=alike.__getitem__)
     best = best if alike[best] < WORTHWHILE else USUAL
     faster = min(ratios, key=ratios.__getitem__)
     text = f"engine auto is {best.engine} from now on"
+    if not is_alike(faster, precision) and ratios[faster] < WORTHWHILE:
+        return f"{text}; --engine {faster.engine} takes {ratios[faster]:.2f} of its time, but rounds int8 differently"
     if ratios[faster] < WORTHWHILE and faster.precision != USUAL.precision:
         text += (
             f"; --precision {faster.precision} takes {ratios[faster] / alike[best]:.2f} of its time, and is taken by "

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 import fcnrt
@@ -63,6 +64,15 @@ def test_what_was_measured_to_be_faster_is_taken(model: Path) -> None:
 def test_a_gain_that_may_be_noise_changes_nothing(model: Path) -> None:
     tuned(model, 0.98, 1.0)
     assert chosen(model) == ORT
+
+
+def test_int8_files_keep_their_engine_unless_another_is_asked_for(model: Path) -> None:
+    """Engines round int8 differently: the labels would change without a word."""
+    proto = onnx.load(model)
+    next(entry for entry in proto.metadata_props if entry.key == "fcn.precision").value = '"int8"'
+    onnx.save(proto, model)
+    tuned(model, 0.5, 0.4)
+    assert chosen(model) == ORT and chosen(model, engine="openvino") == OPENVINO
 
 
 def test_bfloat16_needs_a_certificate_that_names_it(model: Path) -> None:

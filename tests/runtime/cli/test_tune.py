@@ -60,4 +60,10 @@ def test_a_busy_machine_is_told(
 )
 def test_the_verdict(openvino: float, bfloat: float, expected: str) -> None:
     ratios = dict(zip(tune.WAYS, (1.0, openvino, bfloat), strict=True))
-    assert tune._verdict(ratios).partition(", and")[0] == expected
+    assert tune._verdict(ratios, "fp32").partition(", and")[0] == expected
+
+
+def test_the_verdict_on_int8_files_whose_labels_differ_between_engines() -> None:
+    ratios = dict(zip(tune.WAYS, (1.0, 0.7, 0.8), strict=True))
+    expected = "engine auto is onnxruntime from now on; --engine openvino takes 0.70 of its time, but rounds"
+    assert tune._verdict(ratios, "int8").startswith(expected)
