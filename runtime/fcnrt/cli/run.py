@@ -123,6 +123,7 @@ class Run:
                 reconnect_attempts=options.rtsp_reconnect_attempts,
                 options=ffmpeg_options(job.source, options),
                 form=None if camera(job.source) is not None else options.input_format,
+                deinterlace=options.deinterlace,
                 picture_rate=options.input_rate or Fraction(25),
                 levels=options.levels,
                 max_pixels=options.max_megapixels and options.max_megapixels * 1_000_000,

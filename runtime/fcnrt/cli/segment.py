@@ -9,6 +9,7 @@ from typing import Any
 from ..backends import check_path
 from ..segmenter import ENGINES, PRECISIONS, Segmenter
 from ..video.sinks import STDOUT
+from ..video.sources.deinterlacing import DEINTERLACE
 from .argument_types import count, key_value, levels, points, positive, rate, seconds, share, size
 from .jobs import check_targets, plan_jobs
 from .lists import expand_lists
@@ -94,6 +95,9 @@ def _add_input_arguments(group: Any) -> None:
     )
     group.add_argument(
         "--input-rate", type=rate, metavar="R", help="frames per second of cameras, of pictures (25), of raw streams"
+    )
+    group.add_argument(
+        "--deinterlace", choices=DEINTERLACE, default="auto", help="auto goes by what the stream says of itself (auto)"
     )
     group.add_argument("--camera-size", type=size, metavar="HxW", help="size of a camera's frames")
     group.add_argument(

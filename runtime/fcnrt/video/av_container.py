@@ -6,6 +6,7 @@ import contextlib
 import os
 import urllib.request
 from collections.abc import Mapping
+from fractions import Fraction
 from time import monotonic
 from types import ModuleType
 from typing import Any
@@ -37,6 +38,8 @@ _PICTURE_FORMATS = "png_pipe,jpeg_pipe,bmp_pipe,webp_pipe,tiff_pipe,ppm_pipe,pgm
 LIVE_OPTIONS = {"analyzeduration": "1000000"}
 PIPE_HINT = "; what comes through a pipe must have its index in front: MPEG-TS, Matroska, or MP4 with +faststart"
 _HINT_TIMEOUT_S = 3.0
+USUAL_RATE, _HIGHEST_RATE = Fraction(25), 1000  # of streams that do not tell, and above which they tell nonsense
+_JOINABLE = {"mpegts", "mpeg"}
 
 
 def pyav() -> ModuleType:
@@ -96,6 +99,17 @@ def video_stream(container: Any, name: str) -> Any:
         else:
             return stream
     raise MediaError(f"{name}: expected a video that can be decoded, found {found}")
+
+
+def nominal_rate(stream: Any) -> Fraction | None:
+    """Frames per second of a video stream; None where it does not tell, or tells nonsense."""
+    rate = stream.guessed_rate or stream.average_rate
+    return Fraction(rate) if rate and 0 < rate <= _HIGHEST_RATE else None
+
+
+def may_restart(container: Any) -> bool:
+    """Whether files of this format may be joined end to end, so that their times start anew on the way."""
+    return bool(_JOINABLE & set(container.format.name.split(",")))
 
 
 def read_error(name: str, error: BaseException, timeout: float) -> MediaError:

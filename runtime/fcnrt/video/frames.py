@@ -91,6 +91,11 @@ class FrameSource(Protocol):
         ...
 
 
+def pixel_aspect_of(source: FrameSource) -> Fraction:
+    """Width by height of a pixel of a source's pictures; 1 where the source does not say."""
+    return Fraction(getattr(source, "pixel_aspect", 1))
+
+
 class Sink(Protocol):
     """Where labelled frames go. `draw` and `write` run in two threads, one behind the other, each in order.
 

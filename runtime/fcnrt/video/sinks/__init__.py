@@ -14,7 +14,7 @@ from ...pictures.drawing import Drawing
 from ...pictures.kinds import FILM_SUFFIXES, PICTURE_SUFFIXES
 from ...pictures.writing import WRITABLE_SUFFIXES
 from ..addresses import is_stream, public
-from ..frames import FrameSource, Sink
+from ..frames import FrameSource, Sink, pixel_aspect_of
 from .av_encoders import CONTAINERS
 from .films import LabelVideo, OverlayVideo
 from .hls import SUFFIX as HLS
@@ -113,7 +113,7 @@ TARGETS = (  # the first that takes a name has it
     Target(
         f"{WINDOW} (a window)",
         lambda where: where == WINDOW,
-        {"overlay": lambda where, made: Window(made.source.name, made.drawing)},
+        {"overlay": lambda where, made: Window(made.source.name, made.drawing, pixel_aspect_of(made.source))},
         on_disk=False,
     ),
     Target(

@@ -30,6 +30,10 @@ class Container(NamedTuple):
 # Fragments of a second, of which finishing makes an ordinary file; FFmpeg 7.1 and newer.
 _FRAGMENTS = {"movflags": "hybrid_fragmented+empty_moov", "frag_duration": "1000000"}
 
+# Of these encodings the head of a file tells what only their packets say; it is written with the first fragment.
+_TOLD_BY_PACKETS = ("ac3", "eac3")
+_DELAYED_HEAD = {"movflags": "hybrid_fragmented+delay_moov"}
+
 # A whole number of those of 90 kHz, of milliseconds, and of the clocks that files have for 24, 25, 30, 50 and 60 frames
 # per second and their NTSC kin: 12288, 12800, 15360, 24000, 30000, 60000.
 _FINE = 23_040_000
@@ -93,20 +97,29 @@ def find_encoder(av: Any, encoders: Sequence[Encoder], size: tuple[int, int]) ->
     raise MediaError(f"cannot encode a video of size {size} with this FFmpeg: tried {', '.join(reasons)}")
 
 
-def create_container(av: Any, part: Path) -> Any:
+def create_container(av: Any, part: Path, audio_codec: str | None = None) -> Any:
     """Make a container for the file `part`; the file is not touched before the header is written."""
     container = CONTAINERS[part.suffix.lower()]
+    head = _DELAYED_HEAD if audio_codec in _TOLD_BY_PACKETS and container.options is _FRAGMENTS else {}
     # What is encoded goes to the file, not into a buffer that would die with the process; and times stay as they are.
-    options = {**container.options, "flush_packets": "1", "avoid_negative_ts": "disabled"}
+    options = {**container.options, **head, "flush_packets": "1", "avoid_negative_ts": "disabled"}
     return av.open(os.path.abspath(part), "w", format=container.name, container_options=options)
 
 
-def add_video(container: Any, encoder: Encoder, rate: Fraction, size: tuple[int, int], ticks: int) -> Any:
+def add_video(
+    container: Any,
+    encoder: Encoder,
+    rate: Fraction,
+    size: tuple[int, int],
+    ticks: int,
+    pixel_aspect: Fraction = Fraction(1),
+) -> Any:
     """Add a video track to a container that is being opened; `ticks` are its steps of time per second."""
     stream = container.add_stream(encoder.name, rate=rate, options=dict(encoder.options), time_base=Fraction(1, ticks))
     stream.height, stream.width = size
     stream.pix_fmt = encoder.pixel_format
     context = stream.codec_context
+    context.sample_aspect_ratio = pixel_aspect
     context.thread_type = "AUTO"  # PyAV's default would slice each picture instead of taking several at a time
     for name, number in (_BT709 if encoder.pixel_format == "yuv420p" else _RGB).items():
         setattr(context, name, number)

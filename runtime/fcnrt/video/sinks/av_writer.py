@@ -40,8 +40,9 @@ class VideoWriter:
             even sizes only: an odd one grows by a copy of its last row or column.
         exact: lossless RGB in the size as it is, such as for the colours of labels. FFmpeg, OpenCV, VLC and mpv play
             that, browsers and QuickTime do not. Otherwise 4:2:0 in BT.709, and tagged so.
-        audio_from: a file whose first audio track is copied, as it is, up to the end of the video. Time 0 is that
-            file's first frame of video.
+        audio_from: a file whose first audio track that can be copied is copied, as it is, up to the end of the video.
+            Time 0 is that file's first frame of video.
+        pixel_aspect: width by height of a pixel, by which players are to stretch the pictures.
 
     Attributes:
         notes: one line for each thing that could not be had, such as audio that the container cannot hold.
@@ -59,6 +60,7 @@ class VideoWriter:
         *,
         exact: bool = False,
         audio_from: str | Path | None = None,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         self._path = Path(path)
         check_suffix(self._path, tuple(CONTAINERS))
@@ -70,7 +72,7 @@ class VideoWriter:
         self._av: Any = pyav()
         self.notes: list[str] = []
         self._rate = Fraction(rate if isinstance(rate, Fraction) else float(rate))
-        self._frames, self._last_tick = 0, -1
+        self._frames, self._last_tick, self._pixel_aspect = 0, -1, pixel_aspect
         self._picture: Any = None
         self._part, self._head, self._closed = part_name(self._path), b"", False
         self._prepare = Pictures(self._av, (size[0], size[1]), exact)
@@ -149,13 +151,15 @@ class VideoWriter:
         except MediaError as error:
             self.notes.append(f"{self._path}: no audio: {error}")
             return None
-        return audio if audio.codec else None
+        return audio if audio.tracks else None
 
     def _open(self, audio: AudioCopy | None) -> None:
-        """Write the container's head; without audio where it cannot hold that."""
-        self._container, self._audio = create_container(self._av, self._part), audio
+        """Write the container's head, with the first audio track from `audio` on that it can hold, or without any."""
+        self._container, self._audio = create_container(self._av, self._part, audio.codec if audio else None), audio
         claimed = min(max(self._rate, Fraction(1, _HOLD_S)), _MOST_RATE).limit_denominator(100_000)
-        self._stream = add_video(self._container, self._encoder, claimed, self._prepare.size, self._ticks)
+        self._stream = add_video(
+            self._container, self._encoder, claimed, self._prepare.size, self._ticks, self._pixel_aspect
+        )
         try:
             if audio:
                 audio.add_to(self._container)
@@ -164,9 +168,15 @@ class VideoWriter:
             discard(self._part)
             if isinstance(error, OSError) or not audio:
                 raise MediaError(f"{self._path}: cannot write a video here: {_reason(error)}") from error
-            self.notes.append(f"{self._path}: no audio, {self._path.suffix} cannot take {audio.codec}; .mkv may")
-            audio.close()
-            self._open(None)
+            self._open(self._next_track(audio))
+
+    def _next_track(self, audio: AudioCopy) -> AudioCopy | None:
+        """Note that a track is left out, and go on to the next one."""
+        which = f" track {audio.track + 1}" if audio.tracks > 1 else ""
+        why = f"{self._path.suffix} cannot take {audio.codec}; .mkv may" if audio.codec else "its codec is unknown"
+        self.notes.append(f"{self._path}: no audio{which}, {why}")
+        audio.close()
+        return AudioCopy(audio.path, self._format, audio.track + 1) if audio.track + 1 < audio.tracks else None
 
     def _hold_until(self, tick: int) -> None:
         """Write the last picture anew while the next one is too far away."""

@@ -15,7 +15,7 @@ import numpy as np
 from ...contract.types import UInt8Array
 from ...pictures.drawing import Drawing
 from ...pictures.palette import check_palette
-from ..frames import FrameSource, Labelled, Sink
+from ..frames import FrameSource, Labelled, Sink, pixel_aspect_of
 from .av_writer import VideoWriter
 from .host import host_labels, host_pixels
 
@@ -51,6 +51,7 @@ class _VideoSink(Sink):
         if segment_s is not None and audio_from is not None:
             self._audio_from = None
             self.notes.append(f"{path}: no audio in films of --segment-time")
+        self._pixel_aspect = pixel_aspect_of(source)
         self._began = Fraction(0)  # when the first frame of the film is shown
         self._writer: VideoWriter | None = None
         self._spare: deque[UInt8Array] = deque()
@@ -70,7 +71,14 @@ class _VideoSink(Sink):
         path = self._path
         if self._segment_s is not None:
             path, self._began = path_of_now(self._path), first.time
-        writer = VideoWriter(path, self._rate, (height, width), exact=self._exact, audio_from=self._audio_from)
+        writer = VideoWriter(
+            path,
+            self._rate,
+            (height, width),
+            exact=self._exact,
+            audio_from=self._audio_from,
+            pixel_aspect=self._pixel_aspect,
+        )
         self.notes += writer.notes
         writer.notes = self.notes
         return writer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ class Window(Sink):
     Args:
         title: of the window.
         drawing: how to draw the labels.
+        pixel_aspect: width by height of a pixel, by which pictures are stretched.
 
     Raises:
         MissingDependency: pygame is not installed.
@@ -33,14 +35,14 @@ class Window(Sink):
 
     in_main_thread = True
 
-    def __init__(self, title: str, drawing: Drawing) -> None:
+    def __init__(self, title: str, drawing: Drawing, pixel_aspect: Fraction = Fraction(1)) -> None:
         # pygame greets on the standard output, which may carry labels.
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         with needs("pygame"):
             import pygame
         self.name = title
         self._pygame: Any = pygame
-        self._drawing, self._plain = drawing, False
+        self._drawing, self._plain, self._aspect = drawing, False, float(pixel_aspect)
         self._surface: Any = None
 
     def draw(self, labelled: Labelled) -> UInt8Array:
@@ -51,7 +53,7 @@ class Window(Sink):
         """Show a picture; raises StopRequested when the user wants no more, MediaError without a display."""
         height, width, _ = drawn.shape
         if self._surface is None:
-            self._open(height, width)
+            self._open(height, round(width * self._aspect))
         self._obey()
         self._show(self._pygame.image.frombuffer(np.ascontiguousarray(drawn).data, (width, height), "RGB"))
 
@@ -90,7 +92,9 @@ class Window(Sink):
         """Scale a picture into the window, whatever size that has by now, with black beside it."""
         self._surface = self._pygame.display.get_surface()
         room = self._surface.get_rect()
-        place = picture.get_rect().fit(room)
+        shown = picture.get_rect()
+        shown.width = round(shown.width * self._aspect)
+        place = shown.fit(room)
         if place.size != picture.get_size():
             picture = self._pygame.transform.smoothscale(picture, place.size)
         self._surface.fill("black")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from ...errors import MissingDependency, pip_install
 from ...pictures.inputs import is_sequence
@@ -15,6 +16,7 @@ from ...pictures.reading import Levels
 from ..addresses import camera, is_generated, is_live_name, is_pipe, is_session, is_stream, scheme
 from ..frames import FrameSource
 from .av_reader import AvReader
+from .deinterlacing import Deinterlace
 from .generated import Generated
 from .live import Reconnecting
 from .opencv_reader import OpenCvReader
@@ -30,6 +32,7 @@ def open_source(
     options: Mapping[str, str] | None = None,
     form: str | None = None,
     hwaccel: str | None = None,
+    deinterlace: Deinterlace = "auto",
     picture_rate: Fraction | int = DEFAULT_RATE,
     levels: Levels | None = None,
     max_pixels: int | None = None,
@@ -46,6 +49,7 @@ def open_source(
         options: of FFmpeg's demuxers and protocols, such as {"rtsp_transport": "udp"}.
         form: FFmpeg's name of the container, where the contents do not tell, such as "rawvideo".
         hwaccel: "cuda" to decode on the GPU and leave the frames there.
+        deinterlace: "auto" deinterlaces what a stream says is interlaced, "on" all, "off" nothing.
         picture_rate: pictures per second, where pictures make a video.
         levels, max_pixels: of pictures, as `read_image` has them.
 
@@ -66,7 +70,7 @@ def open_source(
             return Animation(where, max_pixels=max_pixels)
 
     def connect() -> FrameSource:
-        return _reader(where, timeout, options, form, hwaccel)
+        return _reader(where, timeout=timeout, options=options, form=form, hwaccel=hwaccel, deinterlace=deinterlace)
 
     if scheme(where) is None and not is_live_name(where):
         return connect()
@@ -80,15 +84,14 @@ def _names_pictures(where: str) -> bool:
     return path.is_dir() or glob.has_magic(where) or is_sequence(where) or path.suffix.lower() in PICTURE_SUFFIXES
 
 
-def _reader(
-    where: str, timeout: float, options: Mapping[str, str] | None, form: str | None, hwaccel: str | None
-) -> FrameSource:
+def _reader(where: str, *, timeout: float, **decoding: Any) -> FrameSource:
     # PyAV opens Linux's cameras only.
     if camera(where) is None or sys.platform == "linux":
         try:
-            return AvReader(where, timeout=timeout, options=options, form=form, hwaccel=hwaccel)
+            return AvReader(where, timeout=timeout, **decoding)
         except MissingDependency:
-            if options or form or hwaccel or is_pipe(where) or is_session(where):
+            asked = any(decoding[name] for name in ("options", "form", "hwaccel"))
+            if asked or is_pipe(where) or is_session(where):
                 raise
     try:
         return OpenCvReader(where, timeout=timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ...contract.types import UInt8Array
 from ...errors import MediaError
 from ...gpu.arrays import Nv12Frame
+from .tone_mapping import ToneMapper, hdr_of
 
 # FFmpeg's AVColorSpace and AVColorRange.
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 5
@@ -32,16 +34,19 @@ class RgbPixels:
         from av.video.reformatter import VideoReformatter
 
         self._reformatter: Any = VideoReformatter()
-        self._upright = Upright()
+        self._upright, self._mapper = Upright(), ToneMapper()
 
     def __call__(self, frame: Any) -> UInt8Array:
-        """(H, W, 3) of a frame.
+        """(H, W, 3) of a frame; HDR is made SDR.
 
         Colours follow the stream's matrix and range. FFmpeg's fast conversion is up to 3 levels darker than an exact
         one; a chroma sample serves its four pixels, as in our kernel for NV12.
         """
         # One thread: FFmpeg's slices cost more than this conversion, a tenth of decoding.
-        rgb = self._reformatter.reformat(frame, format="rgb24", src_colorspace=matrix_of(frame), threads=1)
+        if hdr_of(frame):
+            rgb = self._reformatter.reformat(self._mapper(frame), format="rgb24", threads=1)
+        else:
+            rgb = self._reformatter.reformat(frame, format="rgb24", src_colorspace=matrix_of(frame), threads=1)
         return upright(rgb.to_ndarray(), self._upright.orientation(frame))
 
     def size(self, pixels: UInt8Array) -> tuple[int, int]:
@@ -75,6 +80,13 @@ class DevicePixels:
         """(height, width)."""
         height, width = pixels.luma.shape
         return height, width
+
+
+def pixel_aspect_of(stream: Any, frame: Any) -> Fraction:
+    """How wide the pixels of a stream are for their height, when they are upright."""
+    aspect = Fraction(stream.sample_aspect_ratio or 1)
+    turned = Upright().orientation(frame)[1] != 0
+    return Fraction(1) if aspect <= 0 else 1 / aspect if turned else aspect
 
 
 class DevicePlane:

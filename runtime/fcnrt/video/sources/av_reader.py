@@ -12,19 +12,29 @@ from typing import Any
 
 from ...errors import MediaError, first_line
 from ..addresses import is_live_name, is_pipe, is_stream, public, scheme
-from ..av_container import PIPE_HINT, no_answer, open_container, pyav, read_error, video_stream
+from ..av_container import (
+    PIPE_HINT,
+    USUAL_RATE,
+    may_restart,
+    no_answer,
+    nominal_rate,
+    open_container,
+    pyav,
+    read_error,
+    video_stream,
+)
+from ..clock import Clock
 from ..frames import Frame
 from .av_claims import Claim
-from .av_frames import DevicePixels, RgbPixels
-from .clock import Clock
+from .av_frames import DevicePixels, RgbPixels, pixel_aspect_of
+from .deinterlacing import Deinterlace, Deinterlacer
 from .reader import Reader
+from .tone_mapping import hdr_of
 
-_USUAL_RATE, _HIGHEST_RATE = Fraction(25), 1000  # of streams that do not tell, and above which they tell nonsense
 _TRIES = 8  # reads in a row that find damaged data, before the rest is given up
 _BLIND = 3  # timeouts to wait for a picture while packets come: some cameras send a whole one every ten seconds only
 _TIMELESS = {"mpjpeg", "mjpeg", "h264", "hevc"}  # formats without times, for which FFmpeg makes up 25 frames per second
 _PLAYLISTS = {"hls", "dash"}
-_JOINABLE = {"mpegts", "mpeg"}  # formats whose files may be joined end to end
 
 
 class AvReader(Reader):
@@ -40,6 +50,11 @@ class AvReader(Reader):
         options: of FFmpeg's demuxers and protocols, such as {"rtsp_transport": "udp"}; TCP is the default.
         hwaccel: "cuda" or "cuda:1" to decode on that GPU and leave the frames there; None for the CPU.
         form: FFmpeg's name of the container, where the contents do not tell, such as "rawvideo".
+        deinterlace: "auto" deinterlaces what the stream says is interlaced, "on" all, "off" nothing; on the CPU.
+
+    Attributes:
+        pixel_aspect: width by height of a pixel; players stretch pictures by it.
+        notes: one line for what the pictures were, if they were not plain ones.
 
     Raises:
         MediaError: it cannot be opened, is no video, or not a single frame of it can be decoded.
@@ -54,11 +69,14 @@ class AvReader(Reader):
         options: Mapping[str, str] | None = None,
         hwaccel: str | None = None,
         form: str | None = None,
+        deinterlace: Deinterlace = "auto",
     ) -> None:
         super().__init__()
         where = str(where)
         self.name, self.faults, self._timeout = public(where), Counter[str](), timeout
         self._number, self._blind_s = 0, 0.0  # seconds waited since the last frame
+        self._deinterlacer = Deinterlacer("off" if hwaccel else deinterlace)
+        self.notes, self.pixel_aspect = list[str](), Fraction(1)
         self._container = open_container(where, timeout, options or {}, hwaccel, form)
         try:
             self._stream = video_stream(self._container, self.name)
@@ -90,12 +108,9 @@ class AvReader(Reader):
 
     def _describe(self) -> None:
         """Find out rate and length, and set the decoder up."""
-        rate = self._stream.guessed_rate or self._stream.average_rate
         self._timeless = self.live and self._container.format.name in _TIMELESS
-        known = rate and 0 < rate <= _HIGHEST_RATE and not self._timeless
-        self.rate = Fraction(rate) if known else None
-        restarts = self.live or bool(_JOINABLE & set(self._container.format.name.split(",")))
-        self._clock = Clock(1 / (self.rate or _USUAL_RATE), restarts)
+        self.rate = None if self._timeless else nominal_rate(self._stream)
+        self._clock = Clock(1 / (self.rate or USUAL_RATE), self.live or may_restart(self._container))
         self._claim = Claim(self._container, self._stream, self.rate)
         self.frame_count = None if self.live else self._claim.frame_count
         # Threads that work on one frame each hold as many frames back.
@@ -114,14 +129,34 @@ class AvReader(Reader):
         return first
 
     def _decoded_frames(self) -> Iterator[Frame]:
-        for frame in self._decoded():
+        for frame in self._progressive():
             if frame.is_corrupt:
                 self.faults["damaged frames"] += 1
-            decoded_at, time = monotonic(), None if frame.pts is None else frame.pts * self._stream.time_base
+            decoded_at, time = monotonic(), None if frame.pts is None else frame.pts * frame.time_base
             if self._timeless:
                 time = Fraction(decoded_at)
+            if not self._number:
+                self._describe_pictures(frame)
             yield Frame(self._converted(frame), self._clock.tell(time), self._number, decoded_at)
             self._number, self._blind_s = self._number + 1, 0.0
+
+    def _describe_pictures(self, frame: Any) -> None:
+        """Find out what kind of pictures these are, by the first."""
+        self.pixel_aspect = pixel_aspect_of(self._stream, frame)
+        if hdr_of(frame) and self._pixels.color == "rgb":
+            self.notes.append(f"{self.name}: HDR ({hdr_of(frame)}), made SDR")
+        if self._deinterlacer.found:
+            self.notes.append(f"{self.name}: interlaced, deinterlaced (--deinterlace off leaves it as it is)")
+
+    def _progressive(self) -> Iterator[Any]:
+        """PyAV's frames without interlacing; raises MediaError behind the last one where the file ends too early."""
+        try:
+            for frame in self._decoded():
+                yield from self._deinterlacer(frame)
+        except MediaError:
+            yield from self._deinterlacer.flush()
+            raise
+        yield from self._deinterlacer.flush()
 
     def _converted(self, frame: Any) -> Any:
         try:

@@ -51,6 +51,8 @@ class Reconnecting(Reader):
         self._backoff = Backoff(interval, attempts, longest)
         self.name, self.size, self.rate = self._source.name, self._source.size, self._source.rate
         self.frame_count, self.color, self.live = self._source.frame_count, self._source.color, self._source.live
+        self.pixel_aspect = getattr(self._source, "pixel_aspect", Fraction(1))
+        self.notes: list[str] = getattr(self._source, "notes", [])
         self._last: tuple[Fraction, float] | None = None  # when the last frame was to be shown, and was decoded
         self._offset, self._number, self._began, self._lost_s = Fraction(0), 0, 0.0, 0.0
         self._survived = Counter[str]()  # by connections that are gone, and between them

@@ -17,8 +17,8 @@ from ...contract.types import UInt8Array
 from ...errors import MediaError, needs
 from ..addresses import ALWAYS_LIVE, camera, check_file, public, scheme
 from ..av_container import FILE_FORMATS
+from ..clock import Clock
 from ..frames import Frame
-from .clock import Clock
 from .reader import Reader
 
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"

@@ -585,15 +585,15 @@ def test_a_silent_source_is_nothing_to_note(tmp_path):
 
 
 def test_audio_that_breaks_off_is_noted_and_leaves_the_video_alone(tmp_path, monkeypatch):
-    demux = AudioCopy._demux
+    unpacked = AudioCopy._unpacked
 
-    def broken(self):
-        for count, packet in enumerate(demux(self)):
+    def broken(self, packets):
+        for count, packet in enumerate(unpacked(self, packets)):
             if count == 20:
                 raise av.error.InvalidDataError(1094995529, "Invalid data found when processing input")
             yield packet
 
-    monkeypatch.setattr(AudioCopy, "_demux", broken)
+    monkeypatch.setattr(AudioCopy, "_unpacked", broken)
     writer = _dub(tmp_path / "v.mp4", _heard(tmp_path / "a.mp4"))
     assert writer.notes == [f"{tmp_path / 'v.mp4'}: the audio ends too early: Invalid data found when processing input"]
     assert len(_packets(tmp_path / "v.mp4")) == 20 and len(_read(tmp_path / "v.mp4")[0]) == 75

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from fcnrt.video.sources.clock import Clock
+from fcnrt.video.clock import Clock
 
 STEP = Fraction(1, 25)
 

@@ -15,11 +15,14 @@ class Clock:
     Args:
         step: seconds between frames, for those without a time.
         restarts: whether a large step forwards means a new start, too; else it is taken for a long frame.
+
+    Attributes:
+        offset: what is added to the times of the stream now; None before the first.
     """
 
     def __init__(self, step: Fraction, restarts: bool) -> None:
         self._step, self._restarts = step, restarts
-        self._offset: Fraction | None = None
+        self.offset: Fraction | None = None
         self._last: Fraction | None = None
 
     def tell(self, seconds: Fraction | None) -> Fraction:
@@ -28,11 +31,15 @@ class Clock:
         self._last = following if seconds is None else self._shown(seconds, following)
         return self._last
 
+    def restarts_at(self, shown: Fraction, last: Fraction) -> bool:
+        """Whether a stream has started anew where `shown` comes after `last`."""
+        return shown < last - _BACKWARDS_S or (self._restarts and shown > last + _FORWARDS_S)
+
     def _shown(self, seconds: Fraction, following: Fraction) -> Fraction:
-        if self._offset is None:
-            self._offset = following - seconds
-        shown, last = seconds + self._offset, self._last or Fraction(0)
-        if shown < last - _BACKWARDS_S or (self._restarts and shown > last + _FORWARDS_S):
-            self._offset += following - shown
+        if self.offset is None:
+            self.offset = following - seconds
+        shown, last = seconds + self.offset, self._last or Fraction(0)
+        if self.restarts_at(shown, last):
+            self.offset += following - shown
             return following
         return max(shown, last)
