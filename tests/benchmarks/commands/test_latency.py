@@ -98,7 +98,7 @@ def test_commands_are_shown_without_folders() -> None:
     [
         (["no.onnx"], "no.onnx: no such file"),
         (["MODEL", "--against", "caffe2"], "contender caffe2: expected all, a group or one of ours"),
-        (["MODEL", "--frames", "no-folder"], "no-folder: no picture or video there"),
+        (["MODEL", "--frames", "no-folder"], "no-folder: no such file or folder"),
         (["MODEL", "--checkpoint", "no.pth"], "no.pth"),
         (["MODEL", "--decode"], "scenes: these frames are drawn, not decoded; name files by --frames"),
     ],
