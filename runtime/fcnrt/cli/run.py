@@ -63,6 +63,10 @@ class Run:
         if self._pipeline:
             self._pipeline.close()
 
+    def close(self) -> None:
+        """Let the engine go: one that lives when the process ends takes it down with it."""
+        self._segmenter.close()
+
     def add(self, other: Run) -> None:
         """Take account of what was done beside this."""
         self.frames, self.failed = self.frames + other.frames, self.failed + other.failed

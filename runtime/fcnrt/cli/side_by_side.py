@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -46,8 +47,9 @@ def running_beside(jobs: Sequence[Job], make_run: Callable[[], Run]) -> Iterator
             run.stop()
         for run, thread in zip(runs, threads, strict=True):
             thread.join(run.patience_s)
+        gc.collect()  # engines that a traceback still holds would be alive when the process ends, and abort it
 
 
 def _do(run: Run, job: Job) -> None:
-    with contextlib.suppress(KeyboardInterrupt):  # the main thread has it too
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(run):  # the main thread has it too
         run.do(job)
