@@ -160,7 +160,7 @@ def _default_output(options: argparse.Namespace) -> Path:
     while path.suffix in SUFFIXES:  # model_best.pth.tar; but pochih's names end in no suffix and hold dots
         path = path.with_suffix("")
     suffix = "" if options.precision == Precision.FP32 else f"-{options.precision}"
-    return path.with_name(path.name + suffix + ".onnx")
+    return path.parent / f"{path.name or 'model'}{suffix}.onnx"  # a folder such as "." has no name
 
 
 def _report(output: Path, opened: Opened, spec: ModelSpec, agreement: Agreement, fixed: dict[str, int]) -> None:

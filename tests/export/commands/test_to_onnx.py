@@ -90,6 +90,13 @@ def test_refusals_are_one_line(
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
+@pytest.mark.parametrize("name", [".", "/", "..", ""])
+def test_folders_are_no_checkpoints(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert to_onnx.main([name]) == 1
+    assert "a folder, not a file" in capsys.readouterr().err
+
+
 def test_checkpoint_is_not_overwritten(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = checkpoint.read_bytes()
     same = checkpoint.parent / "." / checkpoint.name
