@@ -28,6 +28,7 @@ from ..frames import Frame
 from .av_claims import Claim
 from .av_frames import DevicePixels, RgbPixels, pixel_aspect_of
 from .deinterlacing import Deinterlace, Deinterlacer
+from .pacing import Pacer
 from .reader import Reader
 from .tone_mapping import hdr_of
 
@@ -82,6 +83,9 @@ class AvReader(Reader):
             self._stream = video_stream(self._container, self.name)
             self._waits, self.live = is_stream(where) and not is_pipe(where), self._is_live(where)
             self._pixels = DevicePixels(self.name) if hwaccel else RgbPixels()
+            # Each segment of a live playlist comes at once, which would make all but its last frames late.
+            in_pieces = self.live and self._container.format.name in _PLAYLISTS
+            self._pacer = Pacer(self._closing.wait) if in_pieces else None
             self._describe()
             self._frames = self._decoded_frames()
             first = self._first_frame(PIPE_HINT if is_pipe(where) else "")
@@ -137,7 +141,11 @@ class AvReader(Reader):
                 time = Fraction(decoded_at)
             if not self._number:
                 self._describe_pictures(frame)
-            yield Frame(self._converted(frame), self._clock.tell(time), self._number, decoded_at)
+            pixels, shown = self._converted(frame), self._clock.tell(time)
+            if self._pacer:
+                self._pacer(shown)
+                decoded_at = monotonic()
+            yield Frame(pixels, shown, self._number, decoded_at)
             self._number, self._blind_s = self._number + 1, 0.0
 
     def _describe_pictures(self, frame: Any) -> None:
@@ -152,6 +160,8 @@ class AvReader(Reader):
         """PyAV's frames without interlacing; raises MediaError behind the last one where the file ends too early."""
         try:
             for frame in self._decoded():
+                # Frames that a decoder still held at the end of a stream have none of their own.
+                frame.time_base = frame.time_base or self._stream.time_base
                 yield from self._deinterlacer(frame)
         except MediaError:
             yield from self._deinterlacer.flush()
