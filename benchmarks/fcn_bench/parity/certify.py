@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fcnrt
 from fcnrt import FcnrtError
@@ -13,7 +13,8 @@ from fcnrt.backends import read_model
 from fcnrt.contract import onnx_file, sidecar
 from fcnrt.contract.certificate import Certificate
 
-from .rows import Row
+if TYPE_CHECKING:  # they need torch, and certificates do not
+    from .rows import Row
 
 # By suffix, the packages that may have run a file.
 ENGINES = {".onnx": ("onnxruntime", "onnxruntime-gpu", "openvino"), ".engine": ("tensorrt", "tensorrt-rtx")}
