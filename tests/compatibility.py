@@ -32,10 +32,10 @@ it finds, in an environment of its own with the newest packages, without constra
 
 
 def main(versions: list[str]) -> int:
-    MODELS.mkdir(parents=True, exist_ok=True)
-    if not any(MODELS.iterdir()):
-        print("exporting the tiny networks", flush=True)
-        tested(sys.executable, FOLDER / "here.xml")
+    shutil.rmtree(MODELS, ignore_errors=True)  # files of an older exporter would be tested with a newer runtime
+    MODELS.mkdir(parents=True)
+    print("exporting the tiny networks", flush=True)
+    tested(sys.executable, FOLDER / "here.xml")
     rows = []
     for version in versions or PYTHONS:
         python = found(version)

@@ -112,6 +112,8 @@ def device(simulated: SimulatedCuda) -> Iterator[Device]:
 @pytest.fixture
 def real(simulated: SimulatedCuda) -> Iterator[Device]:
     """With the real kernels, in Triton's interpreter."""
+    pytest.importorskip("torch")
+    pytest.importorskip("triton")
     yield from lent_device(simulated, interpreted_kernel)
 
 
