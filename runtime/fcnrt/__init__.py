@@ -12,6 +12,7 @@ from .errors import BackendError, FcnrtError, FrameError, MediaError, MissingDep
 from .gpu.arrays import DeviceArray, Nv12Frame
 from .ops.reference import softmax, upsample
 from .pictures.palette import legend, overlay
+from .pictures.reading import read_labels
 from .segmenter import Segmenter
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ __all__ = [
     "UsageError",
     "legend",
     "overlay",
+    "read_labels",
     "softmax",
     "upsample",
 ]

@@ -140,7 +140,13 @@ class Run:
         options = self._options
         patience = Patience(options.timeout, options.rtsp_reconnect_interval, options.rtsp_reconnect_attempts)
         material = Material(
-            source, self._drawing, palette_of(self._segmenter, options), audio_from, patience, options.segment_time
+            source,
+            self._drawing,
+            palette_of(self._segmenter, options),
+            audio_from,
+            patience,
+            options.segment_time,
+            grey_labels=options.label_format == "grey",
         )
         for output in job.outputs:
             yield open_sink(output.where, output.content, material)

@@ -40,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show", action="store_true", help="show overlays in a window (q closes it)")
     parser.add_argument("--labels", action="store_true", help="write labels: palette PNGs, or a video in exact colours")
     parser.add_argument(
+        "--label-format",
+        choices=("palette", "grey"),
+        default="palette",
+        help="PNGs of labels: indices with colours, or bare (palette); OpenCV reads the indices of grey ones only",
+    )
+    parser.add_argument(
         "--overlay", action="store_true", help="write overlays (default: labels and overlay; video: overlay)"
     )
     parser.add_argument("--alpha", type=share, default=0.5, help="opacity of the overlay's colours, 0 to 1 (0.5)")

@@ -102,6 +102,23 @@ def animation_length(path: str | Path) -> int | None:
     return None
 
 
+def read_labels(path: str | Path) -> Array:
+    """Read the class indices of a PNG that `fcnrt segment` or `write_labels` made, palette or grey.
+
+    Returns:
+        (H, W), uint8, or uint16 of a 16-bit one.
+
+    Raises:
+        MediaError: it is missing, damaged, or no picture of labels.
+        MissingDependency: Pillow is not installed.
+    """
+    with _opened(path, None) as picture:
+        if picture.mode not in ("L", "P", "I", "I;16"):
+            raise MediaError(f"{path}: expected labels, a palette or grey PNG, got one of mode {picture.mode}")
+        labels = np.array(picture)
+        return labels if labels.dtype == np.uint8 else labels.astype(np.uint16)
+
+
 class _CutOff(Exception):
     """A JPEG lacks its end."""
 

@@ -43,14 +43,17 @@ def write_image(path: str | Path, frame_hwc: UInt8Array) -> None:
     _save(Image.fromarray(np.ascontiguousarray(frame_hwc)), Path(path), WRITABLE_SUFFIXES)
 
 
-def write_labels(path: str | Path, labels_hw: npt.NDArray[Any], palette: UInt8Array) -> None:
+def write_labels(path: str | Path, labels_hw: npt.NDArray[Any], palette: UInt8Array | None) -> None:
     """Write labels as a PNG that viewers show in colours and programs read as class indices.
+
+    `fcnrt.read_labels` and Pillow read the indices of both kinds; OpenCV turns a palette into colours, and reads the
+    indices of grey PNGs alone, with cv2.IMREAD_UNCHANGED.
 
     Args:
         path: a name that ends in .png; an existing file is replaced.
         labels_hw: (H, W). uint8 makes a palette PNG; uint16 a 16-bit greyscale PNG, without colours
             because a PNG palette has no more than 256.
-        palette: (count, 3) uint8, RGB, with a colour for every label.
+        palette: (count, 3) uint8, RGB, with a colour for every label; None for a plain grey PNG, 8 or 16 bits.
 
     Raises:
         FrameError: labels or palette have another shape or dtype, or a label has no colour.
@@ -76,7 +79,7 @@ def jpeg_of(frame_hwc: UInt8Array) -> bytes:
     return _encoded(Image.fromarray(np.ascontiguousarray(frame_hwc)), "JPEG", quality=_SENT_QUALITY)
 
 
-def png_of_labels(labels_hw: npt.NDArray[Any], palette: UInt8Array) -> bytes:
+def png_of_labels(labels_hw: npt.NDArray[Any], palette: UInt8Array | None) -> bytes:
     """Labels as the bytes of a PNG file; the rest as in `write_labels`."""
     return _encoded(_labels_picture(labels_hw, palette), "PNG", compress_level=1)
 
@@ -86,14 +89,15 @@ def check_frame(frame_hwc: UInt8Array) -> None:
         raise FrameError(f"frame: expected uint8 (H, W, 3), got {frame_hwc.dtype} {frame_hwc.shape}")
 
 
-def _labels_picture(labels_hw: npt.NDArray[Any], palette: UInt8Array) -> Image.Image:
+def _labels_picture(labels_hw: npt.NDArray[Any], palette: UInt8Array | None) -> Image.Image:
     if labels_hw.ndim != 2 or not labels_hw.size or labels_hw.dtype not in (np.uint8, np.uint16):
         raise FrameError(f"labels: expected uint8 or uint16 (H, W), got {labels_hw.dtype} {labels_hw.shape}")
-    check_palette(labels_hw, palette)
+    if palette is not None:
+        check_palette(labels_hw, palette)
     with needs("Pillow"):
         from PIL import Image
     picture = Image.fromarray(np.ascontiguousarray(labels_hw))
-    if labels_hw.dtype == np.uint8:
+    if palette is not None and labels_hw.dtype == np.uint8:
         picture.putpalette(palette[:256].tobytes())
     return picture
 

@@ -81,6 +81,14 @@ def test_one_kind_alone(flag: str, kind: str, model: str, pictures: Path, tmp_pa
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"street0_{kind}.png", f"street1_{kind}.png"}
 
 
+def test_grey_labels(model: str, pictures: Path, clip: Path, tmp_path: Path) -> None:
+    arguments = ["segment", model, str(pictures / "street0.png"), str(clip), "-o", str(tmp_path / "out"), "--labels"]
+    assert main([*arguments, "--label-format", "grey"]) == 0
+    for path in (tmp_path / "out/street0_labels.png", tmp_path / "out/drive_labels/000000.png"):
+        with Image.open(path) as picture:
+            assert picture.mode == "L" and fcnrt.read_labels(path).max() < CLASSES
+
+
 def test_alpha(model: str, pictures: Path, tmp_path: Path) -> None:
     arguments = ["segment", model, str(pictures / "street0.png"), "-o", str(tmp_path / "out"), "--overlay"]
     assert main([*arguments, "--alpha", "0"]) == 0

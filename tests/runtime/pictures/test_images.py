@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
+import fcnrt
 from fcnrt.errors import FrameError, MediaError, MissingDependency
 from fcnrt.pictures.palette import generated_palette, voc_palette
 from fcnrt.pictures.reading import read_image
@@ -242,3 +243,17 @@ def test_a_missing_package_is_named_with_its_remedy(tmp_path, hide_package, use)
     hide_package("PIL")
     with pytest.raises(MissingDependency, match=r"Pillow is needed for this: .* -m pip install .*\[video\]"):
         use(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 20), (np.uint16, 3000)])
+def test_labels_come_back_by_our_reader_and_grey_ones_by_opencv(tmp_path, dtype, top):
+    labels = RNG.integers(0, top + 1, (23, 37)).astype(dtype)
+    write_labels(tmp_path / "palette.png", labels, generated_palette(top + 1))
+    write_labels(tmp_path / "grey.png", labels, None)
+    for name in ("palette.png", "grey.png"):
+        read = fcnrt.read_labels(tmp_path / name)
+        assert read.dtype == dtype and np.array_equal(read, labels)
+    assert np.array_equal(cv2.imread(str(tmp_path / "grey.png"), cv2.IMREAD_UNCHANGED), labels)
+    write_image(tmp_path / "colours.png", FRAME)
+    with pytest.raises(MediaError, match="expected labels, a palette or grey PNG, got one of mode RGB"):
+        fcnrt.read_labels(tmp_path / "colours.png")

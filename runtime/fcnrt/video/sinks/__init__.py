@@ -39,6 +39,7 @@ class Material(NamedTuple):
         audio_from: the file whose audio goes with a film, or None.
         patience: with servers.
         segment_s: seconds after which another film begins; None: never.
+        grey_labels: whether PNGs of labels are plain grey, without the palette.
     """
 
     source: FrameSource
@@ -47,6 +48,7 @@ class Material(NamedTuple):
     audio_from: str | None = None
     patience: Patience = Patience()
     segment_s: float | None = None
+    grey_labels: bool = False
 
 
 class Target(NamedTuple):
@@ -97,11 +99,15 @@ PICTURE = Target(
     _ends_in(WRITABLE_SUFFIXES),
     {
         "overlay": lambda where, made: OverlayPicture(where, made.drawing),
-        "labels": lambda where, made: LabelPicture(where, made.palette),
+        "labels": lambda where, made: LabelPicture(where, None if made.grey_labels else made.palette),
     },
 )
 # Of one sequence; the command line makes files in a folder for each of its inputs, which are places of their own.
-FOLDER = Target("a folder", _names_folder, {"labels": lambda where, made: LabelPictures(where, made.palette)})
+FOLDER = Target(
+    "a folder",
+    _names_folder,
+    {"labels": lambda where, made: LabelPictures(where, None if made.grey_labels else made.palette)},
+)
 
 TARGETS = (  # the first that takes a name has it
     Target(

@@ -63,10 +63,10 @@ class LabelPicture(OnePicture):
 
     Args:
         path: a name that ends in .png.
-        palette: (count, 3) uint8, RGB, a colour for every label.
+        palette: (count, 3) uint8, RGB, a colour for every label; None for plain grey.
     """
 
-    def __init__(self, path: str | Path, palette: UInt8Array) -> None:
+    def __init__(self, path: str | Path, palette: UInt8Array | None) -> None:
         super().__init__(path)
         self._palette = palette
 
@@ -84,12 +84,12 @@ class LabelPictures(Sink):
 
     Args:
         folder: where to.
-        palette: (count, 3) uint8, RGB, a colour for every label.
+        palette: (count, 3) uint8, RGB, a colour for every label; None for plain grey.
     """
 
     in_main_thread = False
 
-    def __init__(self, folder: str | Path, palette: UInt8Array) -> None:
+    def __init__(self, folder: str | Path, palette: UInt8Array | None) -> None:
         self.name = str(folder)
         self._folder, self._palette, self._count = Path(folder), palette, 0
 
