@@ -432,6 +432,7 @@ def test_statistics_are_printed_on_demand(
 ) -> None:
     assert main(["segment", model, str(clip), "-o", str(tmp_path / "out"), "--stats"]) == 0
     lines = capsys.readouterr().err.splitlines()
+    lines = lines[next(index for index, line in enumerate(lines) if line.startswith("stage")) :]  # behind the engine's
     assert [line.split()[0] for line in lines[:5]] == ["stage", "decode", "segment", "draw", "write"]
     assert lines[5].startswith("5 frames in ") and lines[5].endswith("; 5 decoded, 0 dropped")
 
