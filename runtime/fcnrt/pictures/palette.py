@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..contract.types import UInt8Array
 from ..errors import FcnrtError, FrameError, MissingDependency, pip_install
+from .generated import generated_colours
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -63,9 +64,6 @@ CAMVID: UInt8Array = np.array(
 
 PALETTE_NAMES = ("voc", "cityscapes", "camvid", "generated")
 
-# 1/g, 1/g**2 and 1/g**3 in units of 2**-32, where g = 1.2207... solves g**4 = g + 1.
-_SPREAD_STEPS = np.array([3518319155, 2882110345, 2360945575], dtype=np.uint64)
-
 # Rows blended at a time: two 16-bit buffers of 16 rows at 1080p stay in the second-level cache.
 _BAND_ROWS = 16
 
@@ -91,24 +89,19 @@ def voc_palette(count: int) -> UInt8Array:
 
 
 def generated_palette(count: int) -> UInt8Array:
-    """Make well separated colours for any number of classes; the first ones are the farthest apart.
+    """Make bright colours for any number of classes, each as far as can be from those before it.
 
-    Colour i is the i-th point of an additive recurrence that fills the RGB cube evenly at every length,
-    in integers, so that it is the same on every machine. A longer palette begins with the shorter one,
-    and no colour repeats.
+    The first 256 are chosen one by one, the farthest in OKLab from all before, among colours that are neither
+    dark nor almost white. A longer palette begins with the shorter one, and no colour repeats.
 
     Args:
         count: number of colours, 1 to 65535.
 
     Returns:
         (count, 3) uint8, RGB.
-
-    Source: M. Roberts, "The Unreasonable Effectiveness of Quasirandom Sequences" (the R3 sequence).
     """
     _check_count(count)
-    index = np.arange(count, dtype=np.uint64)[:, None]
-    points = np.uint64(1 << 31) + index * _SPREAD_STEPS  # (count, 3), the cube's side is 2**32
-    return (points >> np.uint64(24) & np.uint64(255)).astype(np.uint8)
+    return generated_colours(count)
 
 
 def named_palette(name: str, count: int) -> UInt8Array:

@@ -9,6 +9,7 @@ import pytest
 
 from fcnrt.errors import FcnrtError, FrameError
 from fcnrt.pictures import palette
+from fcnrt.pictures.generated import oklab
 
 RNG = np.random.default_rng(3)
 FRAME = RNG.integers(0, 256, (37, 23, 3), dtype=np.uint8)
@@ -31,11 +32,24 @@ def test_rules_make_distinct_colours_for_every_count(make):
     np.testing.assert_array_equal(make(7), most[:7])
 
 
-@pytest.mark.parametrize(("count", "apart"), [(8, 75), (21, 70), (64, 45), (256, 25)])
-def test_generated_colours_are_far_apart(count, apart):
-    colours = palette.generated_palette(count).astype(float)
+@pytest.mark.parametrize(("count", "apart"), [(8, 0.1), (21, 0.1), (64, 0.05), (150, 0.03), (256, 0.02)])
+def test_generated_colours_are_far_apart_to_the_eye(count, apart):
+    colours = oklab(palette.generated_palette(count))
     distances = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
     assert distances[~np.eye(count, dtype=bool)].min() > apart
+
+
+def test_generated_colours_come_in_the_order_of_their_distance():
+    greys = np.array([[0] * 3, [128] * 3, [255] * 3])
+    colours = oklab(np.concatenate([greys, palette.generated_palette(64)]))
+    nearest = [np.linalg.norm(colours[:index] - colours[index], axis=-1).min() for index in range(3, 67)]
+    assert (np.diff(nearest) < 0.001).all()
+
+
+def test_generated_colours_are_bright():
+    colours = palette.generated_palette(65535)
+    assert oklab(colours)[:, 0].min() > 0.45 and oklab(colours[:256])[:, 0].min() >= 0.55
+    assert colours.max(axis=-1).min() >= 96
 
 
 @pytest.mark.parametrize(
@@ -45,7 +59,7 @@ def test_generated_colours_are_far_apart(count, apart):
         ("cityscapes", 19, 13, (0, 0, 142)),
         ("camvid", 11, 8, (64, 0, 128)),
         ("camvid", 3, 0, (128, 128, 128)),
-        ("generated", 300, 0, (128, 128, 128)),
+        ("generated", 300, 2, (255, 170, 0)),
     ],
 )
 def test_named_palette(name, count, index, colour):
