@@ -183,6 +183,7 @@ class SimulatedOnnxRuntime(ModuleType):
     def __init__(self, gpu: SimulatedCuda):
         super().__init__("onnxruntime")
         self.gpu, self.loads, self.failing = gpu, True, ""
+        self.__spec__ = onnxruntime.__spec__  # by which importlib knows what is installed
 
     def __getattr__(self, name: str) -> Any:
         return getattr(onnxruntime, name)

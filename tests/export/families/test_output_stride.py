@@ -42,8 +42,8 @@ def test_wrong_stride_labels_otherwise(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--output-stride", "8"], "--output-stride 8: not to be had with this torchvision network; drop it"),
-        (["--output-stride", "32", "--variant", "fcn-stride16"], "drop one"),
+        (["--output-stride", "8"], "--output-stride 8: this torchvision network has 32; drop the flag"),
+        (["--output-stride", "32", "--variant", "fcn-stride16"], "say torchvision fcn"),
     ],
 )
 def test_strides_that_a_network_cannot_have(flags, message, tmp_path: Path, capsys) -> None:

@@ -163,7 +163,7 @@ def test_input_size_gives_labels_at_the_frames_own_size(
     with host.segmenter(model, **options) as segment:
         labels = segment(frame)
         assert labels.shape == (203, 251)
-        assert (labels == labels_on_cpu(model, [frame], **options)[0]).mean() >= 0.98  # frames differ by rounding
+        assert (labels == labels_on_cpu(model, [frame], **options)[0]).mean() >= 0.97  # frames differ by rounding
 
 
 def test_resizing_is_proved_once_for_all_shapes(

@@ -204,7 +204,7 @@ def test_confidence_and_input_size_of_device_frames(exported: Export, make_host:
     with host.segmenter(model, input_size=(96, 120)) as segment:
         confidence = TorchLike(host.gpu, np.zeros((203, 251), np.uint8))
         labels = segment(TorchLike(host.gpu, content), confidence=confidence)
-        assert (read(labels, host, 0) == expected).mean() >= 0.98
+        assert (read(labels, host, 0) == expected).mean() >= 0.97  # resized pixels differ by 1
         assert (np.abs(confidence.read(0).astype(int) - sure) <= 3).mean() >= 0.95  # frames differ by rounding
 
 
