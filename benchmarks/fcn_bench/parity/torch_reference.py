@@ -67,8 +67,9 @@ class TorchReference:
         self.input = f"{described(opened.contract)}, {opened.contract_source}"
         self.device = device
         self.hardware = hardware_of("cpu") if device == "cpu" else torch.cuda.get_device_name(device)
-        for backend in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
-            backend.fp32_precision = "ieee"
+        if device != "cpu":  # for the whole process, which the CPU need not disturb
+            for backend in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):
+                backend.fp32_precision = "ieee"
 
     def __call__(self, frame_hwc: npt.NDArray[np.uint8]) -> Preference:
         """Label a frame.
