@@ -11,7 +11,8 @@ import pytest
 
 import fcnrt
 from exports import Export
-from fcnrt.backends import gpu, onnxruntime_cuda
+from fcnrt.backends import cpu, gpu, onnxruntime_cuda
+from fcnrt.ops import reference
 from frames import frames_of
 from network_names import CLASSES, MANY_CLASSES
 from simulated import MODES
@@ -155,15 +156,16 @@ def test_frames_that_do_not_fit_are_told_in_their_turn(exported: Export, make_ho
 @pytest.mark.parametrize("engine", ["10.16.1", "onnxruntime"])
 @pytest.mark.parametrize("antialias", [True, False])
 def test_input_size_gives_labels_at_the_frames_own_size(
-    antialias: bool, engine: str, exported: Export, make_host: MakeHost
+    antialias: bool, engine: str, exported: Export, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cpu, "resized", reference.resize)  # as kernels round; Pillow and OpenCV are off by 1 at times
     model, frame = exported("tramac fcn8s"), frames_of(1, 203, 251)[0]
     options = {"input_size": (96, 120), "antialias": antialias}
     host = make_host(engine)
     with host.segmenter(model, **options) as segment:
         labels = segment(frame)
         assert labels.shape == (203, 251)
-        assert (labels == labels_on_cpu(model, [frame], **options)[0]).mean() >= 0.97  # frames differ by rounding
+        assert (labels == labels_on_cpu(model, [frame], **options)[0]).mean() >= ALIKE
 
 
 def test_resizing_is_proved_once_for_all_shapes(

@@ -10,6 +10,7 @@ import pytest
 
 import fcnrt
 from exports import Export
+from fcnrt.backends import cpu
 from fcnrt.backends.onnxruntime_cuda import OrtCudaNetwork
 from fcnrt.backends.tensorrt import TrtNetwork
 from fcnrt.ops import reference
@@ -196,7 +197,10 @@ def test_nv12_frames(
         assert done["waits"] == done["HtoD"] == done["DtoH"] == done["allocations"] == 0
 
 
-def test_confidence_and_input_size_of_device_frames(exported: Export, make_host: MakeHost) -> None:
+def test_confidence_and_input_size_of_device_frames(
+    exported: Export, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "resized", reference.resize)  # as kernels round; Pillow and OpenCV are off by 1 at times
     model, content = exported("tramac fcn8s"), frames_of(1, 203, 251)[0]
     with fcnrt.Segmenter(model, device="cpu", input_size=(96, 120)) as on_cpu:
         expected = on_cpu(content, confidence=(sure := np.empty((203, 251), np.uint8)))
@@ -204,8 +208,8 @@ def test_confidence_and_input_size_of_device_frames(exported: Export, make_host:
     with host.segmenter(model, input_size=(96, 120)) as segment:
         confidence = TorchLike(host.gpu, np.zeros((203, 251), np.uint8))
         labels = segment(TorchLike(host.gpu, content), confidence=confidence)
-        assert (read(labels, host, 0) == expected).mean() >= 0.97  # resized pixels differ by 1
-        assert (np.abs(confidence.read(0).astype(int) - sure) <= 3).mean() >= 0.95  # frames differ by rounding
+        assert (read(labels, host, 0) == expected).mean() >= ALIKE
+        assert (np.abs(confidence.read(0).astype(int) - sure) <= 1).all()
 
 
 def test_labels_outlive_the_segmenter(exported: Export, make_host: MakeHost) -> None:
