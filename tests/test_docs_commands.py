@@ -52,6 +52,7 @@ NOT_RUN = {
 PYTHON_NOT_RUN = {
     '"fcn.onnx"': "shows what not to do",
     "certified.onnx": "needs a certified file; tests/runtime/test_certificate.py makes them",
+    "cv2.dnn.": "needs a file of one size; tests/export/graph/test_other_runtimes.py runs them all",
     ".cuda()": "needs a GPU; tests/gpu runs torch tensors",
 }
 

@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 
 import fcnrt
-from exports import Export, plain_session
+from exports import Export, plain_session, with_uint16_labels
 from fcnrt.backends import onnxruntime_cuda
 from fcnrt.backends.onnxruntime_cuda import why_not_cuda
 from fcnrt.ops import reference
@@ -167,6 +167,13 @@ def test_more_than_256_classes(wide_model: Path) -> None:
         labels = segment(frame)
         assert labels.dtype == np.uint16 and segment.palette.shape == (300, 3)
     assert (labels == graph_labels(wide_model, frame)).mean() >= 0.999
+
+
+def test_files_with_uint16_labels_still_load(wide_model: Path, tmp_path: Path) -> None:
+    frame = frames_of(1, 33, 46)
+    before = with_uint16_labels(wide_model, tmp_path / "before.onnx")
+    with fcnrt.Segmenter(before) as segment, fcnrt.Segmenter(wide_model) as expected:
+        assert np.array_equal(segment(frame), expected(frame))
 
 
 def test_stream_keeps_order_and_sizes(segment: fcnrt.Segmenter) -> None:

@@ -15,7 +15,7 @@ from fcnrt.contract.files import atomic_path
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.profiles import DIMENSIONS, MAX_SIDE
 from fcnrt.contract.spec import ModelSpec
-from fcnrt.contract.types import label_dtype
+from fcnrt.contract.types import graph_label_dtype
 
 from ..checkpoint_options import checkpoint_options
 from ..command_line import add_checkpoint_flags, add_version, run_command, tool
@@ -169,7 +169,7 @@ def _report(output: Path, opened: Opened, spec: ModelSpec, agreement: Agreement,
     net = opened.net
     batch, height, width = (fixed.get(name, name) for name in DIMENSIONS)
     classes = spec.classes
-    label_type = label_dtype(len(classes)).__name__
+    label_type = graph_label_dtype(len(classes)).__name__
     some = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
     sizes = ", ".join(f"{height}x{width}" for height, width in agreement.sizes)
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB")

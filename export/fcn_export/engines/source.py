@@ -21,13 +21,13 @@ from fcnrt.contract.types import Shape
 from fcnrt.errors import first_line
 
 from ..errors import ExportError
+from ..graph.shapes import infer, skeleton, tensors
 from .quantization import check_quantization, int8_weights
 
 MAX_BYTES = 2**31 - 1  # of one protobuf file
 MAX_ELEMENTS = 2**31 - 1  # of one tensor in TensorRT
 PRECISIONS = precisions()
 CONVOLUTIONS = ("Conv", "ConvTranspose")
-_SMALL = 64  # bytes of a constant that may be a shape; larger ones are weights
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def read_source(path: Path, tail: str) -> EngineSource:
     check_quantization(file.proto, path)
     if tail == "kernel":
         file.cut_at_scores()
-    else:
-        _check_labels_fit(file)
+    elif file.labels_type == "uint16":  # of before the change to int32
+        raise ExportError(f"--tail graph: {path} has uint16 labels, which TensorRT cannot give; {EXPORT_AGAIN}")
     output, sha256 = file.proto.graph.output[0].name, hashlib.sha256(data).hexdigest()
     source = EngineSource(path, sha256, file.spec, file.proto, output, file.scores_type, file.fixed_shape)
     _check_precision(source)
@@ -156,40 +156,19 @@ def _check_precision(source: EngineSource) -> None:
         )
 
 
-def _check_labels_fit(file: OnnxFile) -> None:
-    classes = len(file.spec.classes)
-    if classes > 256:
-        raise ExportError(
-            f"--tail graph: {file.path} has {classes} classes, TensorRT can give labels of up to 256; "
-            "use --tail kernel, whose labels are uint16"
-        )
-
-
 def _inferred(model: ModelProto, frames: Shape | None) -> list[ValueInfoProto]:
     """Types, and as far as onnx can tell shapes, of all tensors; of frames of one shape where it is given."""
-    skeleton = _skeleton(model)
+    bare = skeleton(model)
     if frames is not None:
-        for dim, size in zip(skeleton.graph.input[0].type.tensor_type.shape.dim, frames, strict=False):
+        for dim, size in zip(bare.graph.input[0].type.tensor_type.shape.dim, frames, strict=False):
             dim.dim_value = size
-        for value in skeleton.graph.output:
+        for value in bare.graph.output:
             value.type.tensor_type.ClearField("shape")
         # onnx cannot follow a computed padding; the next multiple of 32 is near enough for a bound
-        for node in skeleton.graph.node:
+        for node in bare.graph.node:
             if node.op_type == "Pad":
                 node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output))
-    graph = onnx.shape_inference.infer_shapes(skeleton, data_prop=True).graph
-    return [*graph.input, *graph.value_info, *graph.output]
-
-
-def _skeleton(model: ModelProto) -> ModelProto:
-    """The model with its weights as inputs: half a gigabyte need not be copied to learn shapes."""
-    graph = model.graph
-    weights = [tensor for tensor in graph.initializer if len(tensor.raw_data) > _SMALL]
-    names = {tensor.name for tensor in weights}
-    inputs = [helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in weights]
-    small = [tensor for tensor in graph.initializer if tensor.name not in names]
-    bare = helper.make_graph(graph.node, graph.name, [*graph.input, *inputs], graph.output, small)
-    return helper.make_model(bare, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return tensors(infer(bare))
 
 
 def _elements(value: ValueInfoProto) -> int:

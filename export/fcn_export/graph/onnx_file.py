@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,10 +16,11 @@ from onnx import ModelProto, TensorProto, helper
 
 from fcnrt.contract.profiles import DIMENSIONS
 from fcnrt.contract.spec import ModelSpec
-from fcnrt.contract.types import label_dtype
+from fcnrt.contract.types import graph_label_dtype
 
 from ..errors import ExportError
 from .deploy import DeployedFcn
+from .shapes import describe_tensors, write_known_sizes
 
 MAX_BYTES = 2**31 - 1  # of one protobuf file
 TRACED_SIZE = (64, 96)
@@ -39,10 +41,11 @@ def trace(network: DeployedFcn, fixed: Mapping[str, int], opset: int) -> ModelPr
     _name_dimensions(model, fixed)
     _keep_scores_inside(model)
     _take_shapes_of_cast_frames(model)
-    if label_dtype(network.net.classes) is np.uint16:
-        _widen_labels(model)
-    else:
+    if graph_label_dtype(network.net.classes) is np.uint8:
         _cast_labels_through_float(model)
+    else:
+        _widen_labels(model)
+    describe_tensors(model)
     return model
 
 
@@ -97,22 +100,33 @@ def _traced(network: DeployedFcn, fixed: Mapping[str, int], opset: int) -> Model
 
 def _dynamic_axes(fixed: Mapping[str, int]) -> dict[str, dict[int, str]]:
     frame_axes = {axis: name for axis, name in enumerate(DIMENSIONS) if name not in fixed}
-    score_axes = {0: "batch", 2: "scores_height", 3: "scores_width"}
-    names = {0: "batch", 2: "height", 3: "width"}
-    score_axes = {axis: name for axis, name in score_axes.items() if names[axis] not in fixed}
+    score_axes = {} if fixed.keys() == set(DIMENSIONS) else {0: "", 2: "", 3: ""}  # found again by inference
     return {"frames": frame_axes, "labels": frame_axes, "scores": score_axes}
 
 
 def _cleaned(model: ModelProto) -> ModelProto:
     """Constants folded, dead nodes and the tracer's source positions removed."""
-    from onnxscript import optimizer
-
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    model = optimizer.optimize(model)
+    model = _folded(model)
+    while write_known_sizes(model):  # a padding that becomes constant makes known what lies behind it
+        model = _folded(model)
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
     return model
+
+
+def _folded(model: ModelProto) -> ModelProto:
+    from onnxscript import ir, optimizer
+
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    graph = ir.from_proto(model)
+    optimizer.optimize_ir(graph, should_fold=_always_folded)
+    return ir.to_proto(graph)
+
+
+def _always_folded(node: Any) -> bool | None:
+    """A padding to fixed sizes hangs on a ConstantOfShape, which the optimiser leaves alone by itself."""
+    return True if node.op_type == "ConstantOfShape" else None
 
 
 def _name_dimensions(model: ModelProto, fixed: Mapping[str, int]) -> None:
@@ -157,7 +171,7 @@ def _cast_labels_through_float(model: ModelProto) -> None:
 
 
 def _widen_labels(model: ModelProto) -> None:
-    """uint16 labels for more than 256 classes (torch's exporter knows no uint16)."""
+    """int32 labels for more than 256 classes: no integer between the two is known to TensorRT and to WebGPU."""
     cast = next(node for node in model.graph.node if "labels" in node.output)
-    next(attribute for attribute in cast.attribute if attribute.name == "to").i = TensorProto.UINT16
-    model.graph.output[0].type.tensor_type.elem_type = TensorProto.UINT16
+    next(attribute for attribute in cast.attribute if attribute.name == "to").i = TensorProto.INT32
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT32

@@ -50,6 +50,13 @@ class OnnxModel(OnnxFile):
         graph.node.insert(position + 1, swap)
         graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 1, 0]), "reversed_channels"))
 
+    def make_labels(self, dtype: type[np.unsignedinteger[Any]]) -> None:
+        """Let the graph's last Cast make labels of this type."""
+        data_type = load_package("onnx").helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        last = next(node for node in self.proto.graph.node if "labels" in node.output)
+        next(attribute for attribute in last.attribute if attribute.name == "to").i = data_type
+        self.proto.graph.output[0].type.tensor_type.elem_type = data_type
+
     def array(self, tensor: Any) -> Array:
         """The values of an initializer, wherever they lie."""
         if tensor.name in self._places and not tensor.raw_data:

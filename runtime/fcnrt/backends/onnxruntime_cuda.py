@@ -84,7 +84,9 @@ class OrtCudaNetwork(Network):
         self.engine, self.stream = ort_title(), Stream(gpu)
         if self.color != model.spec.color:
             model.swap_channels()
-        if not own_tail:
+        if own_tail:
+            model.make_labels(label_dtype(len(model.spec.classes)))
+        else:
             model.cut_at_scores()
         settings = {
             "device_id": str(gpu.index),

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from ..contract.flavours import LEAN_MODULES, MODULES, cause, logger_of, version_tuple
 from ..contract.profiles import shape_text
 from ..contract.sidecar import REBUILD, Sidecar, read_sidecar
-from ..contract.types import Shape
+from ..contract.types import MAX_UINT8, Shape
 from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line, pip_install
 from ..gpu.cuda import Gpu, Graph, Memory, Stream
 from ..gpu.kernels import Kernels
@@ -41,6 +41,7 @@ def open_engine(path: Path, options: Options, index: int) -> GpuBackend:
         BackendError: there is no such GPU, or TensorRT refuses.
     """
     sidecar = read_sidecar(path)
+    _check_labels(sidecar)
     gpu = Gpu(index)
     with gpu.current():
         network = TrtNetwork(_Engine(gpu, sidecar), options.graphs)
@@ -261,6 +262,16 @@ class _Context:
     def _must(self, succeeded: bool, otherwise: str) -> None:
         if not succeeded:
             raise self._engine.failure(otherwise)
+
+
+def _check_labels(sidecar: Sidecar) -> None:
+    """Refuse an engine whose labels are of another type than a Segmenter's."""
+    classes = len(sidecar.spec.classes)
+    if sidecar.output == "labels" and classes > MAX_UINT8:
+        raise ModelFileError(
+            f"{sidecar.path}: built with --tail graph, its labels of {classes} classes are int32, for other programs; "
+            "build it without"
+        )
 
 
 def _tensorrt(sidecar: Sidecar) -> Any:

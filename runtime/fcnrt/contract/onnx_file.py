@@ -15,7 +15,7 @@ from .certificate import KEY, digest
 from .files import atomic_path
 from .precision import Precision
 from .spec import EXPORT_AGAIN, PREFIX, ModelSpec
-from .types import label_dtype
+from .types import graph_label_dtype, label_dtype
 
 PARITY = PREFIX + KEY
 Fixed = tuple[int | None, int | None, int | None]  # batch, height, width; None where they are free
@@ -33,6 +33,7 @@ class OnnxFile:
         spec: what the file says of itself.
         fixed_shape: (batch, height, width) that the file was fixed to, None where it is free.
         scores_type: of the scores' elements.
+        labels_type: of the labels' elements, a name of numpy's.
 
     Raises:
         ModelFileError: the file is damaged, foreign, newer, or not self-contained.
@@ -45,6 +46,7 @@ class OnnxFile:
         self.spec = ModelSpec.from_metadata(self._metadata, str(path))
         scores = _checked_scores(self.proto.graph, len(self.spec.classes), path)
         self.scores_type = precisions()[scores.type.tensor_type.elem_type]
+        self.labels_type = _type_name(self.proto.graph.output[0])
         batch, height, width = (dim.dim_value or None for dim in _dims(self.proto.graph.input[0])[:3])
         self.fixed_shape: Fixed = batch, height, width
 
@@ -146,13 +148,14 @@ def _tensors(graph: Any) -> Iterator[Any]:
 def _checked_scores(graph: Any, classes: int, path: Path) -> Any:
     """The description of `scores`, in a graph with the interface that every exported file has: no cut goes wrong."""
     types = _onnx().TensorProto
-    labels_name = label_dtype(classes).__name__
-    label_type = types.DataType.Value(labels_name.upper())
+    labels_name = graph_label_dtype(classes).__name__
+    # files of before the change to int32 have the uint16 that labels are to become
+    label_types = {types.DataType.Value(kind(classes).__name__.upper()) for kind in (graph_label_dtype, label_dtype)}
     made = {name for node in graph.node for name in node.output}
     inner = [value for value in graph.value_info if value.name == "scores" and value.name in made]
     if not (
         _is(graph.input, "frames", (types.UINT8,), (None, None, None, 3))
-        and _is(graph.output, "labels", (label_type,), (None, None, None))
+        and _is(graph.output, "labels", label_types, (None, None, None))
         and _is(inner, "scores", precisions(), (None, classes, None, None))
         and [node.op_type for node in graph.node if "frames" in node.input and node.op_type != "Shape"] == ["Cast"]
         and [node.op_type for node in graph.node if "labels" in node.output] == ["Cast"]
@@ -180,8 +183,12 @@ def _dims(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     sizes = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in _dims(value))
-    data_type = _onnx().TensorProto.DataType.Name(value.type.tensor_type.elem_type)
-    return f"{value.name} {data_type.lower()} ({sizes})"
+    return f"{value.name} {_type_name(value)} ({sizes})"
+
+
+def _type_name(value: Any) -> str:
+    name: str = _onnx().TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+    return name.lower()
 
 
 def _replace(field: Any, items: list[Any]) -> None:

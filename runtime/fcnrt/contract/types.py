@@ -12,6 +12,8 @@ UInt8Array = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float64]
 LabelArray = npt.NDArray[np.unsignedinteger[Any]]  # of `label_dtype(classes)`
 
+MAX_UINT8 = 256  # classes
+
 Shape = tuple[int, int, int]  # (batch, height, width)
 Frames = UInt8Array  # (N, H, W, 3), C-contiguous
 Labels = LabelArray  # (N, H, W)
@@ -21,4 +23,9 @@ Scores = npt.NDArray[np.float32]  # (N, C, h, w)
 
 def label_dtype(classes: int) -> type[np.uint8] | type[np.uint16]:
     """Return the dtype of labels: uint8 up to 256 classes, uint16 beyond."""
-    return np.uint8 if classes <= 256 else np.uint16
+    return np.uint8 if classes <= MAX_UINT8 else np.uint16
+
+
+def graph_label_dtype(classes: int) -> type[np.uint8] | type[np.int32]:
+    """Return the dtype of a graph's own labels: beyond 256 classes int32, as TensorRT and WebGPU know no uint16."""
+    return np.uint8 if classes <= MAX_UINT8 else np.int32

@@ -25,6 +25,7 @@ from fcn_export.errors import ExportError
 from fcn_export.kernels import compiling
 from fcnrt.contract.sidecar import read_sidecar
 from fcnrt.contract.spec import ModelSpec
+from network_names import MANY_CLASSES
 from tiny_networks import CLASSES, NAMES, tiny
 
 tensorrt_rtx = pytest.importorskip("tensorrt_rtx")
@@ -137,6 +138,13 @@ def test_graph_tail_builds_and_gives_labels(
         "frames": ("UINT8", (-1, -1, -1, 3)),
         "labels": ("UINT8", (-1, -1, -1)),
     }
+
+
+def test_graph_tail_of_more_than_256_classes(exported: Export, tmp_path: Path, kernels_asked_for: list[Any]) -> None:
+    model = exported(MANY_CLASSES)
+    assert build_engine.main([str(model), "-o", str(tmp_path / "net.engine"), *SMALL, "--tail", "graph"]) == 0
+    graph = read_source(model, "graph").model.SerializeToString()
+    assert parsed(graph)["labels"] == ("INT32", (-1, -1, -1))
 
 
 def test_fixed_dimensions_are_the_profile(

@@ -199,12 +199,12 @@ def test_known_class_counts_get_their_names(tmp_path: Path) -> None:
     assert facts["classes"][15] == "person" and facts["palette"] == "voc"
 
 
-def test_more_than_256_classes_give_uint16_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_than_256_classes_give_int32_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(many_classes().state_dict(), tmp_path / "net.pth")
     assert to_onnx.main([str(tmp_path / "net.pth")]) == 0
-    assert "labels     uint16" in capsys.readouterr().out
+    assert "labels     int32" in capsys.readouterr().out
     (labels,) = plain_session(tmp_path / "net.onnx").run(None, {"frames": np.full((1, 33, 20, 3), 99, np.uint8)})
-    assert labels.dtype == np.uint16 and labels.min() >= 280
+    assert labels.dtype == np.int32 and labels.min() >= 280
 
 
 def test_disagreement_with_torch_leaves_no_file(

@@ -14,8 +14,9 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from exports import Export, plain_session
+from exports import Export, plain_session, with_uint16_labels
 from fcn_export.commands import to_onnx
+from fcn_export.engines.builder import expected_interface
 from fcn_export.engines.source import check_sizes, read_source, tensor_types
 from fcn_export.errors import ExportError
 from fcn_export.graph.verify import textured_frames
@@ -81,8 +82,19 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_more_than_256_classes_need_our_tail(many: Path) -> None:
     source = read_source(many, "kernel")
     assert source.labels == "u16" and source.classes == 300
-    with pytest.raises(ExportError, match=r"--tail graph: .* has 300 classes, TensorRT can give labels of up to 256"):
-        read_source(many, "graph")
+
+
+def test_the_graphs_own_labels_of_more_than_256_classes_are_int32(many: Path) -> None:
+    source = read_source(many, "graph")
+    assert source.output == "labels" and expected_interface(source)[1] == ("labels", "INT32", (-1, -1, -1))
+    assert outputs(source.model.SerializeToString(), np.zeros((1, 33, 46, 3), np.uint8))[0].dtype == np.int32
+
+
+def test_uint16_labels_of_before_are_for_our_tail_alone(many: Path, tmp_path: Path) -> None:
+    before = with_uint16_labels(many, tmp_path / "before.onnx")
+    assert read_source(before, "kernel").output == "scores"
+    with pytest.raises(ExportError, match=r"--tail graph: .* has uint16 labels, which TensorRT cannot give; export"):
+        read_source(before, "graph")
 
 
 def test_convolutions_and_tensor_types_are_counted(exported: Export) -> None:

@@ -276,6 +276,20 @@ def test_graphs_own_tail_where_there_are_no_kernels(
         assert same(segment(frames[0]), expected[0])
 
 
+def test_graphs_own_tail_of_more_than_256_classes(
+    exported: Export, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, frame = exported(MANY_CLASSES), frames_of(1, 40, 50)[0]
+    make_host("onnxruntime")
+    monkeypatch.setattr(onnxruntime_cuda, "installed_kernels", lambda sm: [])
+    with pytest.warns(RuntimeWarning, match="no kernels"), fcnrt.Segmenter(model, device="cuda") as segment:
+        labels = segment(frame)
+    assert labels.dtype == np.uint16 and same(labels, labels_on_cpu(model, [frame])[0])
+    engine = make_host().model(model, output="labels", kernels=[])
+    with pytest.raises(fcnrt.ModelFileError, match="its labels of 300 classes are int32, for other programs; build it"):
+        fcnrt.Segmenter(engine)
+
+
 def test_closing_twice_gives_everything_back(exported: Export, make_host: MakeHost) -> None:
     host = make_host()
     segment = host.segmenter(exported("d2l fcn32s"))
