@@ -50,6 +50,15 @@ def levels(text: str) -> tuple[float, float]:
     raise argparse.ArgumentTypeError(f"expected LOW-HIGH with LOW below HIGH, such as 0-4095, got {text!r}")
 
 
+def bitrate(text: str) -> int:
+    """Bits per second: 800k, 2M, 2500000."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
+    value = round(float(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]]) if match else 0
+    if not 1_000 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"expected bits per second, such as 800k or 2M, got {text!r}")
+    return value
+
+
 def rate(text: str) -> Fraction:
     """Frames per second: 25, 29.97 or 30000/1001."""
     try:

@@ -12,7 +12,8 @@ from ..errors import MediaError
 from ..pictures.inputs import find, is_video
 from ..pictures.kinds import kind_of
 from ..video.addresses import is_stream, public
-from ..video.sinks import FILM, FOLDER, PICTURE, Content, Target, find_target
+from ..video.sinks import FILM, FOLDER, PICTURE, Content, Target, check_coding, find_target
+from ..video.sinks.av_coding import Coding
 from .names import Source, output_names
 
 NAME = "{name}"  # in an output for several inputs, each input's own
@@ -120,6 +121,17 @@ def check_targets(jobs: Sequence[Job], force: bool, *, in_parts: bool = False) -
             if replaced and not force:
                 raise MediaError(f"{target} exists; add --force to overwrite it, or choose another -o")
             makers[target] = job.source
+
+
+def check_codings(jobs: Sequence[Job], coding: Coding) -> None:
+    """Raise MediaError where something is asked of encoders that an output's cannot do."""
+    if coding == Coding():
+        return
+    outputs = [output for job in jobs if not job.is_picture or len(jobs) == 1 for output in job.outputs]
+    if not outputs:
+        raise MediaError("--codec, --bitrate, --crf are for videos: no output is one")
+    for where, content in outputs:
+        check_coding(where, content, coding)
 
 
 def _target(output: str) -> Target:

@@ -12,8 +12,10 @@ from ..serving import LiveServer
 from ..serving.address import parse_address
 from ..video.frames import Sink
 from ..video.sinks import Material
+from ..video.sinks.av_coding import Coding
+from ..video.sinks.av_encoders import FILM_ENCODERS
 from ..video.sinks.events import EventLog, Events
-from .argument_types import duration, positive
+from .argument_types import bitrate, count, duration, positive
 from .selection import selected_classes
 from .terminal import complain
 
@@ -44,6 +46,23 @@ def add_output_arguments(group: Any) -> None:
     group.add_argument(
         "--max-clients", type=positive, default=8, metavar="N", help="how many may watch at the same time (8)"
     )
+
+
+def add_coding_arguments(group: Any) -> None:
+    """Add the flags of `Coding` to a group of a parser's arguments."""
+    group.add_argument(
+        "--codec", choices=tuple(FILM_ENCODERS), help="(h264); addresses take no av1, playlists h264 only"
+    )
+    size_or_quality = group.add_mutually_exclusive_group()
+    size_or_quality.add_argument("--bitrate", type=bitrate, metavar="RATE", help="bits per second: 800k, 2M")
+    size_or_quality.add_argument(
+        "--crf", type=count, metavar="N", help="constant quality, 0 (best) to 51, or to 63 with av1"
+    )
+
+
+def coding_of(options: argparse.Namespace) -> Coding:
+    """What is asked of encoders."""
+    return Coding(options.codec, options.bitrate, options.crf)
 
 
 class SideOutputs(contextlib.ExitStack):

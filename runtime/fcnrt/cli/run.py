@@ -20,7 +20,7 @@ from ..video.pipeline import CLOSING_S
 from ..video.sinks import STDOUT, WINDOW, Material, open_sink
 from ..video.sinks.push import Patience
 from .jobs import Job, is_folder
-from .outputs import SideOutputs
+from .outputs import SideOutputs, coding_of
 from .selection import drawing_of, labelling_of, palette_of, selected_frames
 from .terminal import complain, interrupts_end_at_once, progress, say
 
@@ -147,6 +147,7 @@ class Run:
             patience,
             options.segment_time,
             grey_labels=options.label_format == "grey",
+            coding=coding_of(options),
         )
         for output in job.outputs:
             yield open_sink(output.where, output.content, material)

@@ -11,9 +11,9 @@ from ..segmenter import ENGINES, PRECISIONS, Segmenter
 from ..video.sinks import STDOUT
 from ..video.sources.deinterlacing import DEINTERLACE
 from .argument_types import count, key_value, levels, points, positive, rate, seconds, share, size
-from .jobs import check_targets, plan_jobs
+from .jobs import check_codings, check_targets, plan_jobs
 from .lists import expand_lists
-from .outputs import SideOutputs, add_output_arguments
+from .outputs import SideOutputs, add_coding_arguments, add_output_arguments, coding_of
 from .run import Run
 from .selection import add_selection_arguments
 from .side_by_side import may_be_live, running_beside
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_input_arguments(parser.add_argument_group("inputs"))
     _add_stream_arguments(parser.add_argument_group("cameras and network streams"))
     add_selection_arguments(parser.add_argument_group("what is looked at"))
+    add_coding_arguments(parser.add_argument_group("how overlay videos are encoded"))
     add_output_arguments(parser.add_argument_group("films in parts, events, and a page for browsers"))
     parser.set_defaults(run=segment, refuse=parser.error)
 
@@ -148,6 +149,7 @@ def segment(options: argparse.Namespace) -> int:
         expand_lists(options.inputs), options.output, labels=options.labels, overlay=options.overlay
     )
     check_targets(jobs, options.force, in_parts=options.segment_time is not None)
+    check_codings(jobs, coding_of(options))
     live = [job for job in jobs if may_be_live(job)]
     live = live if len(live) > 1 else []
     others = [job for job in jobs if job not in live]

@@ -15,8 +15,10 @@ from ...pictures.kinds import FILM_SUFFIXES, PICTURE_SUFFIXES
 from ...pictures.writing import WRITABLE_SUFFIXES
 from ..addresses import is_stream, public
 from ..frames import FrameSource, Sink, pixel_aspect_of
-from .av_encoders import CONTAINERS
+from .av_coding import Coding, check_encoders
+from .av_encoders import CONTAINERS, Encoder
 from .films import LabelVideo, OverlayVideo
+from .hls import CODECS as HLS_CODECS
 from .hls import SUFFIX as HLS
 from .hls import HlsVideo
 from .push import MUXERS, Patience, PushVideo, is_push_address
@@ -40,6 +42,7 @@ class Material(NamedTuple):
         patience: with servers.
         segment_s: seconds after which another film begins; None: never.
         grey_labels: whether PNGs of labels are plain grey, without the palette.
+        coding: what is asked of the encoders of overlay videos.
     """
 
     source: FrameSource
@@ -49,6 +52,7 @@ class Material(NamedTuple):
     patience: Patience = Patience()
     segment_s: float | None = None
     grey_labels: bool = False
+    coding: Coding = Coding()
 
 
 class Target(NamedTuple):
@@ -59,12 +63,14 @@ class Target(NamedTuple):
         takes: tells by its name whether a place is of this kind.
         sinks: for each content that such a place can have, what makes the sink of the place's name and the material.
         on_disk: whether it is a file or folder, which may be there already.
+        encoders: of the overlays that are encoded with a say of the user's; None where none are.
     """
 
     described: str
     takes: Callable[[str], bool]
     sinks: Mapping[Content, Callable[[str, Material], Sink]]
     on_disk: bool = True
+    encoders: Callable[[Coding], list[Encoder]] | None = None
 
     def check(self, where: str, content: Content) -> None:
         """Raise MediaError unless such a place can have this content."""
@@ -90,9 +96,12 @@ FILM = Target(
     f"a video ({', '.join(CONTAINERS)})",
     _ends_in(tuple(CONTAINERS)),
     {
-        "overlay": lambda where, made: OverlayVideo(where, made.source, made.drawing, made.audio_from, made.segment_s),
+        "overlay": lambda where, made: OverlayVideo(
+            where, made.source, made.drawing, made.audio_from, made.segment_s, made.coding
+        ),
         "labels": lambda where, made: LabelVideo(where, made.source, made.palette, made.segment_s),
     },
+    encoders=Coding.film_encoders,
 )
 PICTURE = Target(
     "a picture (.png, .jpg ...)",
@@ -125,14 +134,16 @@ TARGETS = (  # the first that takes a name has it
     Target(
         f"an address ({', '.join(MUXERS)})",
         is_push_address,
-        {"overlay": lambda where, made: PushVideo(where, made.source, made.drawing, made.patience)},
+        {"overlay": lambda where, made: PushVideo(where, made.source, made.drawing, made.patience, made.coding)},
         on_disk=False,
+        encoders=Coding.stream_encoders,
     ),
     Target(
         f"a live playlist ({HLS})",
         _ends_in((HLS,)),
-        {"overlay": lambda where, made: HlsVideo(where, made.source, made.drawing)},
+        {"overlay": lambda where, made: HlsVideo(where, made.source, made.drawing, made.coding)},
         on_disk=False,  # one that is there is continued
+        encoders=lambda coding: coding.stream_encoders(HLS_CODECS),
     ),
     FILM,
     PICTURE,
@@ -147,6 +158,19 @@ def find_target(where: str) -> Target:
             return target
     expected = ", ".join(target.described for target in reversed(TARGETS))
     raise MediaError(f"{public(where) or repr(where)}: expected {expected}; got {_mistake(where)}")
+
+
+def check_coding(where: str, content: Content, coding: Coding) -> None:
+    """Raise MediaError unless what goes to a place can be encoded as asked."""
+    target = find_target(where)
+    if target.encoders is None:
+        raise MediaError(f"{where}: --codec, --bitrate, --crf are for videos, got {target.described}")
+    if content == "labels":
+        raise MediaError(f"{where}: --codec, --bitrate, --crf are for overlays: labels in exact colours are lossless")
+    try:
+        check_encoders(target.encoders(coding))
+    except MediaError as error:
+        raise MediaError(f"{public(where)}: {error}") from None
 
 
 def open_sink(where: str, content: Content, material: Material) -> Sink:

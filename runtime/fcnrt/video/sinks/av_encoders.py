@@ -46,28 +46,60 @@ CONTAINERS = {
 
 
 class Encoder(NamedTuple):
-    """An encoder of FFmpeg's. None reorders frames, so that times are plain for every player."""
+    """An encoder of FFmpeg's. None reorders frames, so that times are plain for every player.
+
+    Attributes:
+        name: what FFmpeg calls it.
+        options: of its own.
+        quality: the option for constant quality, where it has one.
+        pixel_format: that it takes.
+        most_ticks: the finest steps of time that it takes, per second.
+        tag: the mark of MP4 and MOV without which players of Apple's refuse it.
+    """
 
     name: str
     options: dict[str, str]
+    quality: str | None = None
     pixel_format: str = "yuv420p"
     most_ticks: int = _FINE
+    tag: str | None = None
 
 
 # In the order of preference; which of them there are depends on how FFmpeg was built.
 ENCODERS = (
-    Encoder("libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}),
-    Encoder("h264_nvenc", {"preset": "p4", "rc": "vbr", "cq": "20", "bf": "0"}),
+    Encoder("libx264", {"preset": "veryfast", "crf": "20", "bf": "0"}, "crf"),
+    Encoder("h264_nvenc", {"preset": "p4", "rc": "vbr", "cq": "20", "bf": "0"}, "cq"),
     Encoder("libopenh264", {}),
     Encoder("mpeg4", {"flags": "+qscale", "global_quality": "354"}, most_ticks=60_000),  # quantiser 3
 )
 # For who watches now: no frame waits for another, and any picture can be made one from which a reader can start.
 _KEYS = {"bf": "0", "forced-idr": "1"}
 LIVE_ENCODERS = (
-    Encoder("libx264", {"preset": "veryfast", "tune": "zerolatency", "x264-params": "repeat-headers=1", **_KEYS}),
-    Encoder("h264_nvenc", {"preset": "p4", "tune": "ull", "delay": "0", "zerolatency": "1", **_KEYS}),
+    Encoder(
+        "libx264", {"preset": "veryfast", "tune": "zerolatency", "x264-params": "repeat-headers=1", **_KEYS}, "crf"
+    ),
+    Encoder("h264_nvenc", {"preset": "p4", "tune": "ull", "delay": "0", "zerolatency": "1", **_KEYS}, "cq"),
     Encoder("libopenh264", {}),
 )
+_X265 = {"preset": "veryfast", "x265-params": "log-level=none:repeat-headers=1"}
+FILM_ENCODERS = {
+    "h264": ENCODERS[:-1],  # the last is another codec
+    "hevc": (
+        Encoder("libx265", {**_X265, "x265-params": "log-level=none", "crf": "23", "bf": "0"}, "crf", tag="hvc1"),
+        Encoder("hevc_nvenc", {"preset": "p4", "rc": "vbr", "cq": "23", "bf": "0"}, "cq", tag="hvc1"),
+    ),
+    "av1": (
+        Encoder("libsvtav1", {"preset": "10", "crf": "32"}, "crf"),
+        Encoder("av1_nvenc", {"preset": "p4", "rc": "vbr", "cq": "32", "bf": "0"}, "cq"),
+    ),
+}
+STREAM_ENCODERS = {
+    "h264": LIVE_ENCODERS,
+    "hevc": (
+        Encoder("libx265", {**_X265, "tune": "zerolatency", **_KEYS}, "crf"),
+        Encoder("hevc_nvenc", {"preset": "p4", "tune": "ull", "delay": "0", "zerolatency": "1", **_KEYS}, "cq"),
+    ),
+}
 EXACT_ENCODERS = (Encoder("libx264rgb", {"preset": "superfast", "qp": "0", "bf": "0"}, pixel_format="bgr0"),)
 
 # FFmpeg's numbers for the colours of BT.709, and for RGB as it is.

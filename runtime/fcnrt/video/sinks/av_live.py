@@ -6,7 +6,8 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from ...contract.types import UInt8Array
-from .av_encoders import LIVE_ENCODERS, Encoder, add_video, find_encoder
+from .av_coding import Coding
+from .av_encoders import Encoder, add_video, find_encoder
 from .av_pictures import Pictures
 
 _TICKS = 90_000  # per second; those of RTP and MPEG-TS
@@ -24,6 +25,7 @@ class Order(NamedTuple):
         size: (height, width) of the video.
         rate: frames per second, as the stream claims it.
         timeout: seconds after which a server that does not answer is given up.
+        coding: what is asked of the encoder.
     """
 
     address: str
@@ -32,6 +34,7 @@ class Order(NamedTuple):
     size: tuple[int, int]
     rate: str
     timeout: float
+    coding: Coding = Coding()
 
 
 class Stream:
@@ -49,7 +52,7 @@ class Stream:
         import av
 
         self._prepare = Pictures(av, order.size, exact=False)
-        encoder = find_encoder(av, LIVE_ENCODERS, self._prepare.size)
+        encoder = find_encoder(av, Coding(*order.coding).stream_encoders(), self._prepare.size)
         self._container = av.open(order.address, "w", format=order.format, container_options=order.options)
         self._stream = _add_video(self._container, encoder, Fraction(order.rate), self._prepare.size)
         self._container.start_encoding()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -16,13 +17,23 @@ from ...pictures.inputs import check_suffix
 from ...pictures.writing import check_frame
 from ..av_container import pyav
 from .av_audio import AudioCopy
-from .av_encoders import CONTAINERS, ENCODERS, EXACT_ENCODERS, add_video, create_container, find_encoder
+from .av_coding import Coding
+from .av_encoders import (
+    CONTAINERS,
+    ENCODERS,
+    EXACT_ENCODERS,
+    Encoder,
+    add_video,
+    create_container,
+    find_encoder,
+)
 from .av_pictures import Pictures
 from .torn_files import playable_frames, read_head
 
 _HOLD_S = 60  # MP4 takes no frame that stands for much longer
 _MOST_RATE = Fraction(1000)  # frames per second that a file claims to have
 
+_ANY_CODING = Coding()
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -43,6 +54,7 @@ class VideoWriter:
         audio_from: a file whose first audio track that can be copied is copied, as it is, up to the end of the video.
             Time 0 is that file's first frame of video.
         pixel_aspect: width by height of a pixel, by which players are to stretch the pictures.
+        coding: codec, and bit rate or quality, where it is not to be H.264 of a good quality; not for `exact`.
 
     Attributes:
         notes: one line for each thing that could not be had, such as audio that the container cannot hold.
@@ -61,6 +73,7 @@ class VideoWriter:
         exact: bool = False,
         audio_from: str | Path | None = None,
         pixel_aspect: Fraction = Fraction(1),
+        coding: Coding = _ANY_CODING,
     ) -> None:
         self._path = Path(path)
         check_suffix(self._path, tuple(CONTAINERS))
@@ -77,7 +90,7 @@ class VideoWriter:
         self._part, self._head, self._closed = part_name(self._path), b"", False
         self._prepare = Pictures(self._av, (size[0], size[1]), exact)
         try:
-            self._encoder = find_encoder(self._av, EXACT_ENCODERS if exact else ENCODERS, self._prepare.size)
+            self._encoder = find_encoder(self._av, _encoders(exact, coding), self._prepare.size)
         except MediaError as error:
             raise MediaError(f"{path}: {error}") from error
         self._ticks = min(self._format.ticks, self._encoder.most_ticks)
@@ -163,12 +176,17 @@ class VideoWriter:
         try:
             if audio:
                 audio.add_to(self._container)
+            self._tag()
             self._container.start_encoding()
         except (self._av.FFmpegError, ValueError) as error:
             discard(self._part)
             if isinstance(error, OSError) or not audio:
                 raise MediaError(f"{self._path}: cannot write a video here: {_reason(error)}") from error
             self._open(self._next_track(audio))
+
+    def _tag(self) -> None:
+        if self._encoder.tag and self._format.edits:
+            self._stream.codec_context.codec_tag = self._encoder.tag
 
     def _next_track(self, audio: AudioCopy) -> AudioCopy | None:
         """Note that a track is left out, and go on to the next one."""
@@ -233,6 +251,15 @@ class VideoWriter:
         if self._audio:
             self._audio.close()
         discard(self._part)
+
+
+def _encoders(exact: bool, coding: Coding) -> Sequence[Encoder]:
+    """The encoders that suit, the preferred one first."""
+    if exact and coding != _ANY_CODING:
+        raise MediaError("--codec, --bitrate, --crf are for overlays: labels in exact colours are lossless")
+    if exact:
+        return EXACT_ENCODERS
+    return ENCODERS if coding == _ANY_CODING else coding.film_encoders()
 
 
 def _reason(error: BaseException) -> str:

@@ -16,9 +16,11 @@ from ...contract.types import UInt8Array
 from ...pictures.drawing import Drawing
 from ...pictures.palette import check_palette
 from ..frames import FrameSource, Labelled, Sink, pixel_aspect_of
+from .av_coding import Coding
 from .av_writer import VideoWriter
 from .host import host_labels, host_pixels
 
+_ANY_CODING = Coding()
 FALLBACK_RATE = Fraction(25)  # frames per second of a source that does not tell
 
 
@@ -44,6 +46,7 @@ class _VideoSink(Sink):
         exact: bool = False,
         audio_from: str | Path | None = None,
         segment_s: float | None = None,
+        coding: Coding = _ANY_CODING,
     ) -> None:
         self.name, self.notes = str(path), list[str]()
         self._path, self._rate = Path(path), source.rate or FALLBACK_RATE
@@ -51,6 +54,7 @@ class _VideoSink(Sink):
         if segment_s is not None and audio_from is not None:
             self._audio_from = None
             self.notes.append(f"{path}: no audio in films of --segment-time")
+        self._coding = coding
         self._pixel_aspect = pixel_aspect_of(source)
         self._began = Fraction(0)  # when the first frame of the film is shown
         self._writer: VideoWriter | None = None
@@ -78,6 +82,7 @@ class _VideoSink(Sink):
             exact=self._exact,
             audio_from=self._audio_from,
             pixel_aspect=self._pixel_aspect,
+            coding=self._coding,
         )
         self.notes += writer.notes
         writer.notes = self.notes
@@ -112,6 +117,7 @@ class OverlayVideo(_VideoSink):
         drawing: how to draw the labels.
         audio_from: the file whose audio goes with them, or None.
         segment_s: seconds after which another film begins; each then has the time in its name, and no audio.
+        coding: what is asked of the encoder.
     """
 
     def __init__(
@@ -121,8 +127,9 @@ class OverlayVideo(_VideoSink):
         drawing: Drawing,
         audio_from: str | Path | None = None,
         segment_s: float | None = None,
+        coding: Coding = _ANY_CODING,
     ) -> None:
-        super().__init__(path, source, audio_from=audio_from, segment_s=segment_s)
+        super().__init__(path, source, audio_from=audio_from, segment_s=segment_s, coding=coding)
         self._drawing = drawing
 
     def draw(self, labelled: Labelled) -> _Picture:

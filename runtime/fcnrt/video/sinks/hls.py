@@ -13,12 +13,16 @@ from ...errors import MediaError, first_line
 from ...pictures.drawing import Drawing
 from ..av_container import pyav
 from ..frames import FrameSource, Labelled, Sink
+from .av_coding import Coding
 from .av_live import Order, Stream
 from .films import FALLBACK_RATE
 from .host import host_labels, host_pixels
 from .pace import Pace
 
 SUFFIX = ".m3u8"
+CODECS = ("h264",)  # browsers take no other in segments of MPEG-TS
+
+_ANY_CODING = Coding()
 
 _OPTIONS = {
     "hls_time": "2",
@@ -43,6 +47,7 @@ class HlsVideo(Sink):
         path: a name that ends in .m3u8.
         source: where the frames come from; it tells the rate.
         drawing: how to draw the labels.
+        coding: what is asked of the encoder.
 
     Raises:
         MediaError: there is no such folder, or a playlist of other segments, which would be lost.
@@ -50,8 +55,10 @@ class HlsVideo(Sink):
 
     in_main_thread = False
 
-    def __init__(self, path: str | Path, source: FrameSource, drawing: Drawing) -> None:
+    def __init__(self, path: str | Path, source: FrameSource, drawing: Drawing, coding: Coding = _ANY_CODING) -> None:
+        coding.stream_encoders(CODECS)
         self.name, self._path, self._drawing = str(path), Path(path), drawing
+        self._coding = coding
         self._rate, self._pace = source.rate or FALLBACK_RATE, Pace(source.live)
         self._stream: Stream | None = None
         self._errors = pyav().FFmpegError
@@ -82,7 +89,9 @@ class HlsVideo(Sink):
         # Absolute paths, because FFmpeg reads `name:rest` as a protocol.
         path = os.path.abspath(self._path)
         segments = os.path.join(os.path.dirname(path), f"{self._stem}_%06d.ts")
-        return Order(path, "hls", {**_OPTIONS, "hls_segment_filename": segments}, size, str(self._rate), 0)
+        return Order(
+            path, "hls", {**_OPTIONS, "hls_segment_filename": segments}, size, str(self._rate), 0, self._coding
+        )
 
     @property
     def _stem(self) -> str:

@@ -10,6 +10,7 @@ from ...pictures.drawing import Drawing
 from ..addresses import public, scheme
 from ..backoff import Backoff
 from ..frames import FrameSource, Labelled, Sink
+from .av_coding import Coding
 from .av_live import Order
 from .films import FALLBACK_RATE
 from .host import host_labels, host_pixels
@@ -48,7 +49,7 @@ class Patience(NamedTuple):
     attempts: int | None = None
 
 
-_USUAL = Patience()
+_USUAL, _ANY_CODING = Patience(), Coding()
 
 
 def is_push_address(where: str) -> bool:
@@ -57,7 +58,7 @@ def is_push_address(where: str) -> bool:
 
 
 class PushVideo(Sink):
-    """Pushes frames with their labels drawn over them to a server, as H.264 with as little delay as it takes.
+    """Pushes frames with their labels drawn over them to a server, as H.264 or HEVC with as little delay as it takes.
 
     The server always gets the newest frame; while it is slow or gone, older ones are dropped and counted. One that is
     lost is looked for until it is found. A file is pushed at the speed at which it plays.
@@ -67,6 +68,7 @@ class PushVideo(Sink):
         source: where the frames come from; it tells size and rate.
         drawing: how to draw the labels.
         patience: with the server.
+        coding: what is asked of the encoder.
 
     Raises:
         MediaError: the address is another one, or the server cannot be reached.
@@ -80,13 +82,14 @@ class PushVideo(Sink):
         source: FrameSource,
         drawing: Drawing,
         patience: Patience = _USUAL,
+        coding: Coding = _ANY_CODING,
     ) -> None:
         self.name, self._drawing, self._pace = public(address), drawing, Pace(source.live)
         if not is_push_address(address):
             raise MediaError(f"{self.name}: expected an address that begins with {', '.join(MUXERS)}")
         muxer = MUXERS[str(scheme(address))]
         rate = str(source.rate or FALLBACK_RATE)
-        order = Order(address, muxer.name, dict(muxer.options), source.size, rate, patience.timeout)
+        order = Order(address, muxer.name, dict(muxer.options), source.size, rate, patience.timeout, coding)
         self._publisher = Publisher(order, Backoff(patience.interval, patience.attempts))
 
     def draw(self, labelled: Labelled) -> Picture:
