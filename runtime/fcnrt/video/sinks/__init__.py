@@ -70,7 +70,7 @@ class Target(NamedTuple):
     takes: Callable[[str], bool]
     sinks: Mapping[Content, Callable[[str, Material], Sink]]
     on_disk: bool = True
-    encoders: Callable[[Coding], list[Encoder]] | None = None
+    encoders: Callable[[str, Coding], list[Encoder]] | None = None
 
     def check(self, where: str, content: Content) -> None:
         """Raise MediaError unless such a place can have this content."""
@@ -101,7 +101,7 @@ FILM = Target(
         ),
         "labels": lambda where, made: LabelVideo(where, made.source, made.palette, made.segment_s),
     },
-    encoders=Coding.film_encoders,
+    encoders=lambda where, coding: coding.film_encoders(where),
 )
 PICTURE = Target(
     "a picture (.png, .jpg ...)",
@@ -136,14 +136,14 @@ TARGETS = (  # the first that takes a name has it
         is_push_address,
         {"overlay": lambda where, made: PushVideo(where, made.source, made.drawing, made.patience, made.coding)},
         on_disk=False,
-        encoders=Coding.stream_encoders,
+        encoders=lambda where, coding: coding.stream_encoders(),
     ),
     Target(
         f"a live playlist ({HLS})",
         _ends_in((HLS,)),
         {"overlay": lambda where, made: HlsVideo(where, made.source, made.drawing, made.coding)},
         on_disk=False,  # one that is there is continued
-        encoders=lambda coding: coding.stream_encoders(HLS_CODECS),
+        encoders=lambda where, coding: coding.stream_encoders(HLS_CODECS),
     ),
     FILM,
     PICTURE,
@@ -168,7 +168,7 @@ def check_coding(where: str, content: Content, coding: Coding) -> None:
     if content == "labels":
         raise MediaError(f"{where}: --codec, --bitrate, --crf are for overlays: labels in exact colours are lossless")
     try:
-        check_encoders(target.encoders(coding))
+        check_encoders(target.encoders(where, coding))
     except MediaError as error:
         raise MediaError(f"{public(where)}: {error}") from None
 

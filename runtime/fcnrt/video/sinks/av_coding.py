@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import MediaError
 from ..av_container import pyav
-from .av_encoders import FILM_ENCODERS, STREAM_ENCODERS, Encoder, find_encoder
+from .av_encoders import CONTAINERS, FILM_ENCODERS, STREAM_ENCODERS, Encoder, find_encoder
 
 _USUAL_CODEC = "h264"
-_QUALITY_OPTIONS = ("crf", "cq", "global_quality", "flags")
+_QUALITY_OPTIONS = ("crf", "cq")
 _TRIED_SIZE = (256, 256)  # every encoder takes it
 
 
@@ -32,9 +33,10 @@ class Coding(NamedTuple):
         """The largest `crf` of the codec."""
         return 63 if self.codec == "av1" else 51
 
-    def film_encoders(self) -> list[Encoder]:
-        """The encoders of files that can do this, the preferred one first."""
-        return self._suitable(FILM_ENCODERS)
+    def film_encoders(self, path: str | Path) -> list[Encoder]:
+        """The encoders for a file of this name that can do this, the preferred one first; raises MediaError."""
+        codecs = CONTAINERS[Path(path).suffix.lower()].codecs
+        return self._suitable({codec: FILM_ENCODERS[codec] for codec in codecs})
 
     def stream_encoders(self, codecs: Sequence[str] = tuple(STREAM_ENCODERS)) -> list[Encoder]:
         """The encoders for who watches now that can do this, the preferred one first; raises MediaError."""

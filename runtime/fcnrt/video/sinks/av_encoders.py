@@ -19,12 +19,14 @@ class Container(NamedTuple):
         options: that keep a file readable while it is written.
         ticks: its steps of time per second.
         edits: whether it can say that what lies before time 0 is to be decoded, but not played.
+        codecs: that it takes, as `FILM_ENCODERS` calls them.
     """
 
     name: str
     options: dict[str, str]
     ticks: int
     edits: bool
+    codecs: tuple[str, ...] = ("h264", "hevc", "av1")
 
 
 # Fragments of a second, of which finishing makes an ordinary file; FFmpeg 7.1 and newer.
@@ -40,7 +42,9 @@ _FINE = 23_040_000
 
 CONTAINERS = {
     ".mp4": Container("mp4", _FRAGMENTS, _FINE, edits=True),
-    ".mov": Container("mov", _FRAGMENTS, 90_000, edits=True),  # QuickTime counts a track's length in 32 bits
+    ".mov": Container(
+        "mov", _FRAGMENTS, 90_000, edits=True, codecs=("h264", "hevc")
+    ),  # lengths are 32 bits in QuickTime
     ".mkv": Container("matroska", {"cluster_time_limit": "1000"}, 1000, edits=False),
 }
 
@@ -113,6 +117,8 @@ def find_encoder(av: Any, encoders: Sequence[Encoder], size: tuple[int, int]) ->
     Raises:
         MediaError: there is none.
     """
+    # SVT-AV1 writes its settings to the standard error unless this, which it reads once, lets errors alone through.
+    os.environ.setdefault("SVT_LOG", "1")
     reasons = []
     for encoder in encoders:
         try:

@@ -90,7 +90,7 @@ class VideoWriter:
         self._part, self._head, self._closed = part_name(self._path), b"", False
         self._prepare = Pictures(self._av, (size[0], size[1]), exact)
         try:
-            self._encoder = find_encoder(self._av, _encoders(exact, coding), self._prepare.size)
+            self._encoder = find_encoder(self._av, self._encoders(exact, coding), self._prepare.size)
         except MediaError as error:
             raise MediaError(f"{path}: {error}") from error
         self._ticks = min(self._format.ticks, self._encoder.most_ticks)
@@ -155,6 +155,14 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _encoders(self, exact: bool, coding: Coding) -> Sequence[Encoder]:
+        """The encoders that suit, the preferred one first."""
+        if coding == _ANY_CODING:
+            return EXACT_ENCODERS if exact else ENCODERS
+        if exact:
+            raise MediaError("--codec, --bitrate, --crf are for overlays: labels in exact colours are lossless")
+        return coding.film_encoders(self._path)
 
     def _find_audio(self, path: str | Path | None) -> AudioCopy | None:
         if path is None:
@@ -251,15 +259,6 @@ class VideoWriter:
         if self._audio:
             self._audio.close()
         discard(self._part)
-
-
-def _encoders(exact: bool, coding: Coding) -> Sequence[Encoder]:
-    """The encoders that suit, the preferred one first."""
-    if exact and coding != _ANY_CODING:
-        raise MediaError("--codec, --bitrate, --crf are for overlays: labels in exact colours are lossless")
-    if exact:
-        return EXACT_ENCODERS
-    return ENCODERS if coding == _ANY_CODING else coding.film_encoders()
 
 
 def _reason(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from fcnrt.video.sinks.av_live import Order, Stream
 
 av = pytest.importorskip("av")
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 98, 135, 3), dtype=np.uint8)
-NAMES = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
+CODECS = ("h264", "hevc", "av1")
 
 
 def written(path: Path, coding: Coding) -> tuple[str, int, int]:
@@ -33,7 +33,7 @@ def written(path: Path, coding: Coding) -> tuple[str, int, int]:
         return codec, sum(1 for _ in film.decode(stream)), path.stat().st_size
 
 
-@pytest.mark.parametrize("codec", NAMES)
+@pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_the_codec_is_the_one_asked_for(codec: str, suffix: str, tmp_path: Path) -> None:
     try:
@@ -74,6 +74,7 @@ def test_streams_have_the_codec_too(codec: str, tmp_path: Path) -> None:
         ("a.mp4", "labels", Coding(crf=20), "lossless"),
         ("a.m3u8", "overlay", Coding("hevc"), "expected --codec h264 for this output, got hevc"),
         ("udp://127.0.0.1:9", "overlay", Coding("av1"), "expected --codec h264 or hevc"),
+        ("a.mov", "overlay", Coding("av1"), "expected --codec h264 or hevc for this output, got av1"),
         ("a.png", "overlay", Coding("hevc"), "are for videos"),
     ],
 )
@@ -88,3 +89,12 @@ def test_refused_before_anything_is_opened(tmp_path: Path, capsys: Any) -> None:
     status = main(["segment", str(model), "test:*2", "--labels", "-o", str(tmp_path / "a.mp4"), "--crf", "30"])
     error = capsys.readouterr().err
     assert status == 1 and error.count("\n") == 1 and "lossless" in error
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_encoders_keep_their_own_lines_to_themselves(codec: str, tmp_path: Path, capfd: Any) -> None:
+    try:
+        written(tmp_path / "film.mp4", Coding(codec, crf=30))
+    except MediaError as error:
+        pytest.skip(str(error))
+    assert capfd.readouterr() == ("", "")
