@@ -101,14 +101,14 @@ def test_sdr_is_left_alone(tmp_path):
 
 
 def interlaced(path, frames=12, flagged=True, **more):
-    """A film in grey whose odd rows show a moment later than its even ones."""
+    """A film in grey whose even rows show a moment later than its odd ones; what is to be seen of it."""
     moments = [
         frame.pixels[..., 1:2].repeat(3, axis=2) for frame in Generated(f"test:{SIZE[0]}x{SIZE[1]}*{2 * frames}")
     ]
     woven = []
     for early, late in zip(moments[::2], moments[1::2], strict=True):
         picture = early.copy()
-        picture[1::2] = late[1::2]
+        picture[::2] = late[::2]
         picture[:32, :80] = early[:32, :80]  # the number
         woven.append(picture)
     flags = {"flags": "+ildct+ilme"} if flagged else {}
@@ -136,6 +136,23 @@ def test_interlaced_video_is_deinterlaced(tmp_path, flagged, mode, changed):
     assert bool(source.notes) == changed
     combs = np.mean([comb(frame.pixels[32:]) for frame in frames]) / np.mean([comb(each[32:]) for each in moments])
     assert combs < 1.3 if changed else combs > 1.6
+
+
+@pytest.mark.parametrize("step", [4, 7])
+def test_what_moves_is_shown_where_it_was_at_one_moment(tmp_path, step):
+    smooth = np.kron(np.random.default_rng(0).integers(40, 216, (16, 24)), np.ones((8, 8))).astype(np.uint8)
+    moments = [np.roll(smooth, step * moment, axis=1)[..., None].repeat(3, axis=2) for moment in range(12)]
+    woven = [np.where(np.arange(128)[:, None, None] % 2, early, late)
+             for early, late in zip(moments[::2], moments[1::2], strict=True)]  # fmt: skip
+    options = {"qscale": "1", "flags": "+ildct+ilme"}
+    path = clip(tmp_path / "a.mpg", codec="mpeg2video", size=SIZE, pictures=woven, frames=6, options=options)
+
+    def error(mode):
+        with open_source(path, deinterlace=mode) as source:
+            pairs = list(zip(source, moments[::2], strict=True))
+        return np.mean([np.abs(frame.pixels.astype(int) - moment).mean() for frame, moment in pairs])
+
+    assert error("auto") < error("off") / 2
 
 
 def test_the_last_frames_come_where_a_file_is_cut_off(tmp_path):
