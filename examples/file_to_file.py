@@ -17,6 +17,9 @@ def main(model: str, video: str, output: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+    elif len(sys.argv) != 4:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    else:
+        main(*sys.argv[1:])

@@ -8,15 +8,16 @@ python examples/pycuda_pipeline.py model.engine street.mp4
 import sys
 
 import numpy as np
-import pycuda.autoprimaryctx  # noqa: F401  (the context that fcnrt works in, too)
-from pycuda.driver import Stream
-from pycuda.gpuarray import GPUArray
 
 import fcnrt
 from fcnrt.video import open_source
 
 
 def main(model: str, video: str) -> None:
+    import pycuda.autoprimaryctx  # noqa: F401  (the context that fcnrt works in, too)
+    from pycuda.driver import Stream
+    from pycuda.gpuarray import GPUArray
+
     stream = Stream()
     with fcnrt.Segmenter(model, device="cuda") as segmenter, open_source(video) as source:
         frames_gpu = GPUArray((*source.size, 3), np.uint8)
@@ -31,6 +32,9 @@ def main(model: str, video: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if sys.argv[1:] == ["--help"]:
+        print(__doc__)
+    elif len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    else:
+        main(*sys.argv[1:])

@@ -28,6 +28,14 @@ def test_script_prints_its_help(script: Path, tmp_path: Path) -> None:
     assert done.stdout.startswith("usage: ") and not done.stderr
 
 
+@pytest.mark.parametrize("script", scripts("examples"), ids=lambda path: path.name)
+def test_example_prints_its_help(script: Path, tmp_path: Path) -> None:
+    done = run(script, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"python examples/{script.name}" in done.stdout or done.stdout.startswith("usage: ")
+    assert not done.stderr
+
+
 @pytest.mark.parametrize("script", scripts("export", "benchmarks"), ids=lambda path: path.name)
 def test_script_tells_the_version_of_all(script: Path, tmp_path: Path) -> None:
     done = run(script, "--version", folder=tmp_path)

@@ -57,7 +57,7 @@ def test_every_example_is_run_here_or_on_a_gpu() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(ON_CPU + ON_GPU + DEMO)
 
 
-@pytest.mark.parametrize("example", ON_CPU)
+@pytest.mark.parametrize("example", ON_CPU + ON_GPU)
 def test_without_arguments_an_example_says_how_it_is_called(example: str, tmp_path: Path) -> None:
     done = processes.run(EXAMPLES / example, folder=tmp_path)
     assert (
