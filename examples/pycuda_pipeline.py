@@ -1,6 +1,6 @@
 """A PyCUDA program hands in a GPUArray and its stream, and gets the labels in a GPUArray of its own.
 
-Needs a GPU and PyCUDA (pip install 'fcnrt[pycuda]'). Prints the share of each class in each frame.
+Needs a GPU and PyCUDA (the extra 'pycuda'). Prints the share of each class in each frame.
 
 python examples/pycuda_pipeline.py model.engine street.mp4
 """

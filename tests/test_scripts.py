@@ -10,6 +10,8 @@ import fcnrt
 from places import ROOT
 from processes import run
 
+BEFORE_ANYTHING_IS_INSTALLED = "on_gpu.py"
+
 
 def scripts(*folders: str) -> list[Path]:
     """What may be run of each folder: files with a command line, found by their last lines."""
@@ -36,7 +38,10 @@ def test_example_prints_its_help(script: Path, tmp_path: Path) -> None:
     assert not done.stderr
 
 
-@pytest.mark.parametrize("script", scripts("export", "benchmarks"), ids=lambda path: path.name)
+VERSIONED = [path for path in scripts("export", "benchmarks") if path.name != BEFORE_ANYTHING_IS_INSTALLED]
+
+
+@pytest.mark.parametrize("script", VERSIONED, ids=lambda path: path.name)
 def test_script_tells_the_version_of_all(script: Path, tmp_path: Path) -> None:
     done = run(script, "--version", folder=tmp_path)
     assert done.returncode == 0 and done.stdout == f"fcnrt {script.stem} {fcnrt.__version__}\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fcnrt.cli.argument_types import positive as whole_number
+from fcnrt.cli.argument_types import size
 
 __all__ = ["add_output", "amount", "size", "span", "whole_number"]
 
@@ -19,14 +20,6 @@ def add_output(parser: Any, usual: str) -> None:
 def amount(text: str) -> float:
     """A number from 0 up."""
     return _number(text, text, "a number from 0 up")
-
-
-def size(text: str) -> tuple[int, int]:
-    """Height and width in pixels, as HxW."""
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 320x480, got {text!r}")
-    return int(height), int(width)
 
 
 def span(text: str) -> tuple[float, float]:

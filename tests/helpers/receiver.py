@@ -5,18 +5,18 @@ python receiver.py ADDRESS OPTIONS: writes a line for each frame that comes, wit
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import av
 
 from fcnrt.video.sources.generated import read_stamp
+from processes import running
 
 LISTENING = {
     "rtsp": {"rtsp_flags": "listen", "listen_timeout": "60"},
@@ -106,15 +106,9 @@ def _bound(table: str, local: str) -> bool:
         return any(line.split()[1] == local and line.split()[3] in _OPEN for line in lines)
 
 
-@contextlib.contextmanager
-def receiver(kind: str = "rtsp") -> Iterator[Receiver]:
+def receiver(kind: str = "rtsp") -> AbstractContextManager[Receiver]:
     """A running one, gone at the end."""
-    made = Receiver(kind)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.kill()
+    return running(Receiver(kind))
 
 
 if __name__ == "__main__":

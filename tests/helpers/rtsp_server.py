@@ -5,17 +5,17 @@ It serves `COUNT` generated frames with their numbers, over and over, as a camer
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import rtsp
 from PIL import Image
 
 from fcnrt.video.sources.generated import Generated
+from processes import running
 
 
 def main(port: int, count: int, height: int, width: int, rate: int) -> None:
@@ -64,15 +64,9 @@ class Camera:
         self._process.send_signal(signal.SIGSTOP)
 
 
-@contextlib.contextmanager
-def camera(**arguments: int) -> Iterator[Camera]:
+def camera(**arguments: int) -> AbstractContextManager[Camera]:
     """A running one, gone at the end."""
-    made = Camera(**arguments)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.kill()
+    return running(Camera(**arguments))
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ from fcn_export.families import Fcn, InputContract
 from fcnrt.contract.arguments import Parser
 
 from ..arguments import add_output, whole_number
-from ..data.datasets import KINDS, DataError
+from ..data.datasets import DataError
+from ..data.flags import add_data_flags, stated_by
 from ..data.measured_frames import MeasuredFrames
-from ..data.stated import add_data_flags, stated_by
 from ..machine import environment
 from ..metrics import ConfusionMatrix
 from ..parity.slips import AS_TRAINED, SLIPS, Slip, labels_with
@@ -115,8 +115,6 @@ def _parser(program: str = "five_lines.py") -> argparse.ArgumentParser:
     add_version(parser)
     add = parser.add_argument
     add("checkpoint", help="checkpoint file")
-    add("--data", required=True, help=f"root of an annotated tree ({', '.join(KINDS)})")
-    add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
     add_data_flags(parser)
     add("--split", default="val", help="of the data set (val)")
     add("--limit", type=whole_number, metavar="N", help="N frames, evenly spread (all)")

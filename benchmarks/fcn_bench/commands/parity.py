@@ -29,9 +29,9 @@ from fcnrt.errors import one_line
 from fcnrt.segmenter import PRECISIONS
 
 from ..arguments import add_output, amount, whole_number
-from ..data.datasets import KINDS, SCENES, DataError
+from ..data.datasets import DataError
+from ..data.flags import add_data_flags, stated_by
 from ..data.measured_frames import Frame, MeasuredFrames
-from ..data.stated import add_data_flags, stated_by
 from ..machine import PACKAGES, environment
 from ..metrics import MEAN_IOU
 from ..parity.agreement import CLEAR, MARGINS, Limits, figures
@@ -218,8 +218,6 @@ def _parser(program: str = "parity.py") -> argparse.ArgumentParser:
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data, as for train.py")
     add = group.add_argument
-    add("--data", required=True, help=f"root of a tree ({', '.join(KINDS)}), {SCENES}, or a folder of pictures")
-    add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
     add_data_flags(group)
     add("--split", default="val", help="of the data set (val)")
     add("--limit", type=whole_number, metavar="N", help="N frames, evenly spread (all)")

@@ -21,9 +21,9 @@ from fcnrt.pictures.writing import write_image
 
 from ..arguments import amount, size, span, whole_number
 from ..data.census import Census, census, lines, look_through
-from ..data.datasets import KINDS, SCENES, DataError, DataSet, InMemory, open_data
+from ..data.datasets import DataError, DataSet, InMemory, open_data
+from ..data.flags import add_data_flags, stated_by
 from ..data.sample_sheet import sample_sheet
-from ..data.stated import add_data_flags, stated_by
 from ..training.architectures import ARCHITECTURES
 from ..training.initial_weights import CLASSIFICATION_INPUTS, InitError, draw, load_classification
 from ..training.learning import SCHEDULES, Learner, LearningError, TrainingNetwork, class_weights, parameter_groups
@@ -202,8 +202,6 @@ def _parser(program: str = "train.py") -> argparse.ArgumentParser:
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--data", required=True, help=f"root of a tree ({', '.join(KINDS)}), a folder of pictures, or {SCENES}")
-    add("--kind", choices=KINDS, help="of the tree, instead of recognising it")
     add_data_flags(group)
     add("--train-split", default="train", help="what to train on (train)")
     add("--val-split", default="val", help="what to validate on (val)")

@@ -80,6 +80,8 @@ def open_container(
         )
     except Exception as error:  # of nearly any type, where a GPU is to decode
         reason = _reason(error, scheme(where) is not None)
+        if isinstance(path, _Pipe) and path.empty:
+            raise MediaError(f"{name}: expected a video or pictures, the pipe ended before its first byte") from None
         if accelerator and not isinstance(error, (av.error.InvalidDataError, av.error.EOFError)):
             reason = f"the GPU cannot decode it ({reason}); decode on the CPU"
     if waits and monotonic() - began >= timeout:  # whatever it was that failed then
@@ -133,9 +135,12 @@ class _Pipe:
             self._descriptor = os.dup(0) if where == STDIN else os.open(where, os.O_RDONLY)
         except OSError as error:
             raise MediaError(f"{where}: cannot open: {error.strerror}") from None
+        self.empty = True  # so far
 
     def read(self, size: int) -> bytes:
-        return os.read(self._descriptor, size)
+        data = os.read(self._descriptor, size)
+        self.empty &= not data
+        return data
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):

@@ -324,7 +324,7 @@ def test_frames_without_annotation_to_validate_on_are_refused(tmp_path, capsys):
     ("argument", "expected"),
     [
         ("--epochs=0", "expected a whole number from 1 up, got '0'"),
-        ("--crop=320", "expected HEIGHTxWIDTH, such as 320x480, got '320'"),
+        ("--crop=320", "expected HEIGHTxWIDTH, such as 512x1024, got '320'"),
         ("--scales=2,1", "expected two numbers such as 0.5,2, got '2,1'"),
         ("--lr=-1", "expected a number from 0 up, got '-1'"),
         ("--arch=fcn9s", "fcn9s"),

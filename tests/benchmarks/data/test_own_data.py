@@ -12,10 +12,11 @@ from PIL import Image
 import data_trees as trees
 from fcn_bench.data.census import census, check_classes, lines, look_through
 from fcn_bench.data.datasets import DataError, InMemory, open_data
+from fcn_bench.data.flags import add_data_flags, stated_by
 from fcn_bench.data.masks import MaskReader
 from fcn_bench.data.measured_frames import MeasuredFrames
 from fcn_bench.data.sample_sheet import VOID_COLOUR, sample_sheet
-from fcn_bench.data.stated import Stated, add_data_flags, stated_by
+from fcn_bench.data.stated import Stated
 
 NAMES = ("soil", "leaf", "Blüte")
 HOLDOUT = Stated(holdout=0.34)
@@ -25,7 +26,7 @@ COLOURS = np.array([(0, 0, 0), (250, 3, 9), (7, 8, 200)], np.uint8)
 def stated(*words: str) -> Stated:
     parser = argparse.ArgumentParser()
     add_data_flags(parser)
-    return stated_by(parser.parse_args(words))
+    return stated_by(parser.parse_args(("--data", ".", *words)))
 
 
 # Classes, in every layout.

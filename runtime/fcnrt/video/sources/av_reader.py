@@ -151,10 +151,19 @@ class AvReader(Reader):
     def _describe_pictures(self, frame: Any) -> None:
         """Find out what kind of pictures these are, by the first."""
         self.pixel_aspect = pixel_aspect_of(self._stream, frame)
-        if hdr_of(frame) and self._pixels.color == "rgb":
+        if self._pixels.color != "rgb":
+            self._describe_untreated(frame)
+        elif hdr_of(frame):
             self.notes.append(f"{self.name}: HDR ({hdr_of(frame)}), made SDR")
         if self._deinterlacer.found:
             self.notes.append(f"{self.name}: interlaced, deinterlaced (--deinterlace off leaves it as it is)")
+
+    def _describe_untreated(self, frame: Any) -> None:
+        """Say what would be done to these pictures on the CPU."""
+        kinds = [f"HDR ({hdr_of(frame)})"] if hdr_of(frame) else []
+        kinds += ["interlaced"] if frame.interlaced_frame else []
+        for kind in kinds:
+            self.notes.append(f"{self.name}: {kind}, left as it is on the GPU, to the labels' harm; decode on the CPU")
 
     def _progressive(self) -> Iterator[Any]:
         """PyAV's frames without interlacing; raises MediaError behind the last one where the file ends too early."""

@@ -141,7 +141,6 @@ def test_frames_that_the_decoder_doubts_come_and_are_counted(tmp_path):
             r"cannot open: expected a whole video .*\(Invalid data",
         ),
         (lambda path: path.write_bytes(bytes(5000)), "cannot open: expected a whole video in a known format"),
-        (lambda path: os.mkfifo(path), "expected a video file, got a pipe or device"),
         (lambda path: sound(path), "expected a video that can be decoded, found no video in it"),
         (lambda path: _unknown_codec(path), "expected a video that can be decoded, found one in an unknown codec"),
         (lambda path: _index_alone(path), "cannot decode a single frame; expected a whole, readable video file"),
@@ -216,7 +215,9 @@ def test_a_file_cannot_have_others_opened(tmp_path, name, text):
     clip(tmp_path / "secret.ts")
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(MediaError, match="cannot open: expected a whole video in a known format"):
+    in_a_session = "expected a video that can be decoded, found (no video in it|one in an unknown codec)"
+    elsewhere = "cannot open: expected a whole video in a known format"
+    with pytest.raises(MediaError, match=in_a_session if name == "a.sdp" else elsewhere):
         AvReader(path)
 
 

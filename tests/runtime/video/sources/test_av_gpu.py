@@ -40,6 +40,9 @@ def _frame(height=98, width=134, **changes):
         "rotation": 0,
         "side_data": {},
         "is_corrupt": False,
+        "time_base": None,
+        "color_trc": UNSPECIFIED,
+        "interlaced_frame": False,
     }
     return SimpleNamespace(**{**facts, **changes})
 
@@ -116,7 +119,7 @@ def test_other_hardware(tmp_path, hwaccel):
 def test_pyav_must_be_new_enough(tmp_path, monkeypatch):
     path = clip(tmp_path / "a.mp4", frames=1)
     monkeypatch.setattr(av_container, "pyav", lambda: SimpleNamespace(VideoFrame=object))
-    with pytest.raises(MissingDependency, match="decoding on the GPU needs PyAV 18: pip install 'av>=18'"):
+    with pytest.raises(MissingDependency, match="decoding on the GPU needs PyAV 18: .*pip install 'av>=18'"):
         AvReader(path, hwaccel="cuda")
 
 
@@ -128,13 +131,20 @@ def test_a_damaged_file_is_not_blamed_on_the_gpu(tmp_path):
         AvReader(path, hwaccel="cuda")
 
 
-def test_a_reader_passes_frames_of_the_gpu_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("facts", "notes"),
+    [
+        ({}, []),
+        ({"color_trc": 18, "interlaced_frame": True}, ["HDR (HLG), left as it is", "interlaced, left as it is"]),
+    ],
+)
+def test_a_reader_passes_frames_of_the_gpu_on(tmp_path, monkeypatch, facts, notes):
     path, opened = clip(tmp_path / "a.mp4", frames=3), av_reader.open_container
     monkeypatch.setattr(av_reader, "open_container", lambda *arguments: opened(*arguments[:3], None))
     decoded = AvReader._frames_of
 
     def on_the_gpu(self, packet):
-        return [_frame(pts=frame.pts) for frame in decoded(self, packet)]
+        return [_frame(pts=frame.pts, **facts) for frame in decoded(self, packet)]
 
     monkeypatch.setattr(AvReader, "_frames_of", on_the_gpu)
     with AvReader(path, hwaccel="cuda") as source:
@@ -142,3 +152,4 @@ def test_a_reader_passes_frames_of_the_gpu_on(tmp_path, monkeypatch):
     assert source.color == "nv12" and source.size == (98, 134)
     assert [frame.number for frame in frames] == [0, 1, 2] and frames[2].time * 25 == 2
     assert all(isinstance(frame.pixels, Nv12Frame) for frame in frames)
+    assert [note.removeprefix(f"{path}: ").partition(" on the GPU")[0] for note in source.notes] == notes

@@ -63,7 +63,7 @@ def test_a_path(files):
         ("none.mp4", "none.mp4: expected a video file, found none"),
         ("none", "none: expected a video file, found none"),
         ("none/*.png", "no picture or video there"),
-        ("none.png", "no picture or video there"),
+        ("none.png", "none.png: no such file or folder"),
         ("*.mp4", "expected pictures alone, found a.mp4 among them"),
         ("test:5", "expected test:HxW@RATE[*]FRAMES"),
         ("xyz://host/a", "xyz://host/a: expected an address that begins with"),
@@ -93,6 +93,8 @@ def test_an_address_is_opened_with_what_was_asked_for(monkeypatch):
     open_source("rtsp://h/s", timeout=3, reconnect_interval=2, reconnect_attempts=5, options=options, hwaccel="cuda")
     assert asked == {
         "where": "rtsp://h/s",
+        "form": None,
+        "deinterlace": "auto",
         "timeout": 3,
         "options": options,
         "hwaccel": "cuda",
