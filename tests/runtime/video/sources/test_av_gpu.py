@@ -119,7 +119,7 @@ def test_other_hardware(tmp_path, hwaccel):
 def test_pyav_must_be_new_enough(tmp_path, monkeypatch):
     path = clip(tmp_path / "a.mp4", frames=1)
     monkeypatch.setattr(av_container, "pyav", lambda: SimpleNamespace(VideoFrame=object))
-    with pytest.raises(MissingDependency, match="decoding on the GPU needs PyAV 18: .*pip install 'av>=18'"):
+    with pytest.raises(MissingDependency, match=r"decoding on the GPU needs PyAV 18: .*pip install 'av>=18'"):
         AvReader(path, hwaccel="cuda")
 
 
