@@ -96,7 +96,18 @@ def test_wheel_needs_numpy_alone(wheel: Path) -> None:
     required = [line for line in lines if line.startswith("Requires-Dist:") and "extra ==" not in line]
     assert required == ["Requires-Dist: numpy>=1.26"]
     extras = {line.split()[1] for line in lines if line.startswith("Provides-Extra:")}
-    runtimes = {"cpu", "cuda", "openvino", "tensorrt", "tensorrt-lean", "tensorrt-rtx", "pycuda", "serve", "video"}
+    runtimes = {
+        "cpu",
+        "cuda",
+        "openvino",
+        "tensorrt",
+        "tensorrt-lean",
+        "tensorrt-rtx",
+        "pycuda",
+        "serve",
+        "video",
+        "fonts",
+    }
     assert extras == runtimes | {"export", "engine", "bench", "dev"}
 
 

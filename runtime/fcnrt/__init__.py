@@ -11,7 +11,8 @@ from .contract.tail import Tail
 from .errors import BackendError, FcnrtError, FrameError, MediaError, MissingDependency, ModelFileError, UsageError
 from .gpu.arrays import DeviceArray, Nv12Frame
 from .ops.reference import softmax, upsample
-from .pictures.palette import legend, overlay
+from .pictures.legends import legend
+from .pictures.palette import overlay
 from .pictures.reading import read_labels
 from .segmenter import Segmenter
 

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from fcn_export.command_line import add_version, run_command
 from fcnrt.contract.arguments import Parser
 from fcnrt.errors import pip_install
+from fcnrt.pictures.fonts import note_on
 from fcnrt.pictures.writing import write_image
 
 from ..arguments import amount, size, span, whole_number
@@ -120,6 +121,8 @@ def _show_data(options: argparse.Namespace, train: DataSet, val: DataSet) -> Cen
         counted, _ = look_through(train, val, (options.train_split, options.val_split), options.workers)
         print("\n".join(lines(train.classes, counted)))
     write_image(sheet, sample_sheet(train))
+    if note := note_on(train.classes):
+        print(note)
     print(f"samples    {sheet}: look whether these are the classes that you mean", flush=True)
     return counted
 

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from fcnrt.contract.types import UInt8Array
-from fcnrt.pictures.palette import legend, overlay
+from fcnrt.pictures.legends import legend
+from fcnrt.pictures.palette import overlay
 
 from ..metrics import VOID
 from .datasets import DataSet, Sample

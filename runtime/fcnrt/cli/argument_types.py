@@ -8,6 +8,7 @@ import re
 from fractions import Fraction
 
 from ..contract.certificate import checked_points
+from ..pictures.legends import WHICH
 from ..video.region import Region
 
 
@@ -36,6 +37,15 @@ def size(text: str) -> tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
         raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 512x1024, got {text!r}")
     return int(height), int(width)
+
+
+def legend_of(text: str) -> str:
+    """Which classes a legend lists."""
+    if text not in WHICH:
+        raise argparse.ArgumentTypeError(
+            f"expected all or present, got {text!r}; before the model or an input write --legend=present"
+        )
+    return text
 
 
 def levels(text: str) -> tuple[float, float]:

@@ -47,6 +47,7 @@ class Run:
         """Do a job; what goes wrong with it is printed and counted, whatever it is: others are still to be done."""
         try:
             self._make_folders(job)
+            self._drawing.begin()
             if job.is_picture:
                 self._do_picture(job)
             else:

@@ -10,7 +10,7 @@ from ..backends import check_path
 from ..segmenter import ENGINES, PRECISIONS, Segmenter
 from ..video.sinks import STDOUT
 from ..video.sources.deinterlacing import DEINTERLACE
-from .argument_types import count, key_value, levels, points, positive, rate, seconds, share, size
+from .argument_types import count, key_value, legend_of, levels, points, positive, rate, seconds, share, size
 from .jobs import check_codings, check_targets, plan_jobs
 from .lists import expand_lists
 from .outputs import SideOutputs, add_coding_arguments, add_output_arguments, coding_of
@@ -50,7 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--alpha", type=share, default=0.5, help="opacity of the overlay's colours, 0 to 1 (0.5)")
     parser.add_argument("--boundaries", action="store_true", help="draw lines where classes meet")
-    parser.add_argument("--legend", action="store_true", help="draw the classes' names")
+    parser.add_argument(
+        "--legend",
+        type=legend_of,
+        nargs="?",
+        const="present",
+        metavar="all|present",
+        help="draw the names of all classes, or of those that have been seen in the picture or film (present)",
+    )
     parser.add_argument("--stats", action="store_true", help="print rates, queues, latency and drops of each stage")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
     _add_model_arguments(parser.add_argument_group("model"))

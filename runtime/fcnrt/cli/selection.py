@@ -65,6 +65,7 @@ def drawing_of(segmenter: Segmenter, options: argparse.Namespace) -> Drawing:
         options.alpha,
         boundaries=options.boundaries,
         legend=segmenter.classes if options.legend else None,
+        legend_of=options.legend or "present",
         only=only,
     )
 

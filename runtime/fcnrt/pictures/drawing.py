@@ -10,17 +10,13 @@ import numpy.typing as npt
 
 from ..contract.types import UInt8Array
 from ..errors import FrameError
-from .palette import legend, legend_row_px, overlay
+from .legends import CornerLegend
+from .palette import overlay
 
 _LINE_SIDE = 480  # a line grows by a pixel for each of these that the shorter side has
 
 # Of ITU-R BT.709, in 256ths.
 _LUMA_WEIGHTS = np.array([54, 183, 19], dtype=np.uint16)
-
-# Letters of a thirtieth of the shorter side, down to a fiftieth where there are many classes.
-_LARGEST_FONT, _SMALLEST_FONT, _LEGIBLE_PX = 30, 50, 9
-_LEGEND_SHARE = 4  # it covers at most one part in these
-_LEGEND_WEIGHT = 200  # its opacity in 256ths
 
 
 class Drawing:
@@ -33,11 +29,10 @@ class Drawing:
             at 480 rows and wider in proportion.
         legend: the classes' names for a legend in the upper left corner, as large as the frame allows without
             covering more than a quarter of it; None for no legend.
+        legend_of: "present": the legend lists the classes that have been seen since `begin`, which stay in it; "all":
+            it lists them all.
         only: the numbers of the classes that are drawn; where there is another one, or void, the frame stays as it is.
             None: all, and void is an error.
-
-    Attributes:
-        notes: one line for each thing that could not be drawn.
 
     Raises:
         FrameError: alpha is not in [0, 1], or a name has no colour.
@@ -50,19 +45,27 @@ class Drawing:
         *,
         boundaries: bool = False,
         legend: Sequence[str] | None = None,
+        legend_of: str = "present",
         only: Collection[int] | None = None,
     ) -> None:
         if not 0 <= alpha <= 1:
             raise FrameError(f"alpha: expected a number in 0..1, got {alpha}")
         if legend and len(legend) > len(palette):
             raise FrameError(f"legend: expected at most {len(palette)} names (the palette's length), got {len(legend)}")
-        self.notes: list[str] = []
         self._palette, self._alpha = palette, alpha
         self._boundaries, self._only = boundaries, None if only is None else sorted(only)
         shown = range(len(palette)) if self._only is None else self._only
-        self._classes = tuple(legend[index] for index in shown if index < len(legend)) if legend else ()
-        self._listed = palette[list(shown)]
-        self._legends: dict[tuple[int, int], _Legend | None] = {}
+        names = {index: legend[index] for index in shown if index < len(legend)} if legend else {}
+        self._legend = CornerLegend(names, palette, legend_of)
+
+    @property
+    def notes(self) -> list[str]:
+        """One line for each thing that could not be drawn."""
+        return self._legend.notes
+
+    def begin(self) -> None:
+        """Another film or picture begins: what the legend lists is what is seen from here on."""
+        self._legend.begin()
 
     def __call__(self, frame_hwc: UInt8Array, labels_hw: npt.NDArray[Any], out: UInt8Array | None = None) -> UInt8Array:
         """Draw.
@@ -79,14 +82,14 @@ class Drawing:
             FrameError: a shape, a dtype or a label is outside of the above.
             MissingDependency: a legend is wanted and Pillow is not installed.
         """
+        given_hw = labels_hw
         if self._only is None:
             picture = overlay(frame_hwc, labels_hw, self._palette, self._alpha, out)
         else:
             picture, labels_hw = self._draw_some(frame_hwc, labels_hw, out)
         if self._boundaries:
             draw_boundaries(picture, labels_hw)
-        if self._classes:
-            self._draw_legend(picture)
+        self._legend.draw(picture, given_hw)
         return picture
 
     def _draw_some(
@@ -99,18 +102,6 @@ class Drawing:
         picture = overlay(frame_hwc, drawn, self._palette, self._alpha, out)
         picture[left_out] = untouched
         return picture, np.where(left_out, np.int32(-1), labels_hw)
-
-    def _draw_legend(self, picture_hwc: UInt8Array) -> None:
-        size = picture_hwc.shape[0], picture_hwc.shape[1]
-        if size not in self._legends:
-            self._legends[size] = _fitting_legend(self._classes, self._listed, size)
-            if self._legends[size] is None:
-                self.notes.append(
-                    f"the legend of {len(self._classes)} classes does not fit into frames of {size[0]}x{size[1]}"
-                )
-        fitting = self._legends[size]
-        if fitting:
-            fitting.draw(picture_hwc)
 
 
 def draw_boundaries(picture_hwc: UInt8Array, labels_hw: npt.NDArray[Any]) -> None:
@@ -141,35 +132,3 @@ def _boundaries(labels_hw: npt.NDArray[Any], width_px: int) -> npt.NDArray[np.bo
     below = labels_hw[:-width_px] != labels_hw[width_px:]
     marked[shift : shift + below.shape[0]] |= below
     return marked
-
-
-class _Legend:
-    """A legend made for one size of frames, in their upper left corner."""
-
-    def __init__(self, legend_hwc: UInt8Array, margin_px: int) -> None:
-        height, width, _ = legend_hwc.shape
-        self._corner = slice(margin_px, margin_px + height), slice(margin_px, margin_px + width)
-        self._weighted = legend_hwc.astype(np.uint16) * np.uint16(_LEGEND_WEIGHT) + np.uint16(128)
-
-    def draw(self, picture_hwc: UInt8Array) -> None:
-        ground = picture_hwc[self._corner]
-        mixed = np.multiply(ground, np.uint16(256 - _LEGEND_WEIGHT), dtype=np.uint16)
-        mixed += self._weighted
-        mixed >>= 8
-        ground[...] = mixed
-
-
-def _fitting_legend(classes: Sequence[str], palette: UInt8Array, size: tuple[int, int]) -> _Legend | None:
-    """The largest legend that fits into frames of `size`, or None."""
-    height, width = size
-    largest, smallest = round(min(size) / _LARGEST_FONT), round(min(size) / _SMALLEST_FONT)
-    for font_px in range(max(largest, _LEGIBLE_PX), max(smallest, _LEGIBLE_PX) - 1, -1):
-        margin_px = font_px // 2
-        rows = (height - 2 * margin_px) // legend_row_px(font_px)
-        if rows < 1:
-            continue
-        made = legend(classes, palette, font_px, columns=-(-len(classes) // rows))
-        fits = made.shape[0] + 2 * margin_px <= height and made.shape[1] + 2 * margin_px <= width
-        if fits and made.shape[0] * made.shape[1] * _LEGEND_SHARE <= height * width:
-            return _Legend(made, margin_px)
-    return None

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..contract.types import UInt8Array
-from ..errors import FcnrtError, FrameError, MissingDependency, pip_install
+from ..errors import FcnrtError, FrameError
 from .generated import generated_colours
-
-if TYPE_CHECKING:
-    from PIL import ImageFont
-
 
 MAX_CLASSES = 65535
 
@@ -179,50 +174,6 @@ def overlay(
     return out
 
 
-def legend(classes: Sequence[str], palette: UInt8Array, font_px: int = 16, columns: int = 1) -> UInt8Array:
-    """Draw a picture of the classes' colours and names, filled column by column.
-
-    Args:
-        classes: names, at least one.
-        palette: (count, 3) uint8, RGB; the picture has its channel order.
-        font_px: size of the letters in pixels.
-        columns: largest number of columns.
-
-    Returns:
-        (H, W, 3) uint8, just large enough.
-
-    Raises:
-        FrameError: there is no class, a class without a colour, or no column.
-        MissingDependency: Pillow is not installed.
-    """
-    if not 0 < len(classes) <= len(palette):
-        raise FrameError(f"classes: expected 1 to {len(palette)} (the palette's length), got {len(classes)}")
-    if columns < 1:
-        raise FrameError(f"columns: expected at least 1, got {columns}")
-    try:
-        from PIL import Image, ImageDraw, ImageFont
-    except ImportError as error:
-        raise MissingDependency(f"a legend needs Pillow: {pip_install('fcnrt[video]')}") from error
-    font = ImageFont.load_default(size=font_px)
-    row_px, column_px = legend_row_px(font_px), 3 * font_px + _widest(classes, font)
-    rows = -(-len(classes) // columns)
-    width_px = column_px * -(-len(classes) // rows)
-    picture = Image.new("RGB", (width_px, row_px * rows), "white")
-    draw = ImageDraw.Draw(picture)
-    for index, name in enumerate(classes):
-        column, row = divmod(index, rows)
-        x, y = column * column_px + font_px // 2, row * row_px + (row_px - font_px) // 2
-        red, green, blue = (int(value) for value in palette[index])
-        draw.rectangle((x, y, x + font_px, y + font_px), fill=(red, green, blue), outline="black")
-        draw.text((x + font_px * 3 // 2, y + font_px // 2), name, fill="black", font=font, anchor="lm")
-    return np.array(picture)
-
-
-def legend_row_px(font_px: int) -> int:
-    """Height of one row of a legend in pixels."""
-    return font_px * 8 // 5
-
-
 def check_palette(labels_hw: npt.NDArray[Any], palette: UInt8Array) -> None:
     """Raise FrameError unless the palette is (count, 3) uint8 and has a colour for every label."""
     if palette.ndim != 2 or palette.shape[1] != 3 or palette.dtype != np.uint8 or not len(palette):
@@ -261,7 +212,3 @@ def _blend(
         mixed += drawn
         mixed >>= 8
         out[band] = mixed
-
-
-def _widest(classes: Sequence[str], font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
-    return max(int(np.ceil(font.getlength(name))) for name in classes)

@@ -27,6 +27,7 @@ from exports import Export
 from fcnrt.cli import run
 from fcnrt.cli.jobs import plan_jobs
 from fcnrt.cli.main import main
+from fcnrt.pictures import legends
 from fcnrt.pictures.writing import write_image
 from fcnrt.video import Frame, FrameSource, VideoWriter, open_source
 from frames import frames_of
@@ -388,6 +389,32 @@ def test_one_video_to_one_video(model: str, clip: Path, tmp_path: Path) -> None:
     assert main(["segment", model, str(clip), "-o", str(tmp_path / "film.mkv"), "--boundaries", "--legend"]) == 0
     with open_source(tmp_path / "film.mkv") as made:
         assert sum(1 for _ in made) == 5
+
+
+def test_legends_list_what_is_present_or_all(model: str, clip: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    listed: list[set[int]] = []
+
+    def fitted(self: Any, labels: Any, size: Any) -> None:
+        listed.append(set(labels))
+
+    monkeypatch.setattr(legends.CornerLegend, "_fitted", fitted)
+    seen = set().union(*(legends.seen_in(labels) for labels in labels_of(model, str(clip))))
+    for flags in (["--legend"], ["--legend", "present"], ["--legend=all"]):
+        assert main(["segment", model, str(clip), "-o", str(tmp_path / f"{len(listed)}.mkv"), *flags]) == 0
+        assert listed[-1] == (set(range(CLASSES)) if flags == ["--legend=all"] else seen)
+
+
+def test_a_legend_of_each_picture(model: str, pictures: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    begun: list[None] = []
+    monkeypatch.setattr(legends.CornerLegend, "begin", lambda self: begun.append(None))
+    assert main(["segment", model, str(pictures), "-o", str(tmp_path / "out"), "--overlay", "--legend"]) == 0
+    assert len(begun) == 3
+
+
+def test_a_legend_of_something_else_is_refused(model: str, clip: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["segment", "--legend", model, str(clip), "-o", "a.mkv"])
+    assert "expected all or present, got" in capsys.readouterr().err
 
 
 def labels_of(model: str, source: str) -> list[np.ndarray]:

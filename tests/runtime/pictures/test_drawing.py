@@ -89,65 +89,7 @@ def test_lines_in_tiny_frames(shape):
     assert drawn.any() == (labels.size > 1)
 
 
-# ---- legends
-
-
-def _covered(size, names, palette=PALETTE):
-    """Where a legend changes black frames of class 0, whose colour is black, and the notes."""
-    drawing = Drawing(palette, legend=names)
-    drawn = drawing(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8))
-    return drawn.any(axis=-1), drawing.notes
-
-
-@pytest.mark.parametrize("size", [(240, 320), (480, 640), (1080, 1920), (641, 367), (2160, 3840)])
-@pytest.mark.parametrize("classes", [1, 11, 21])
-def test_a_legend_fits_and_covers_a_quarter_at_most(size, classes):
-    pytest.importorskip("PIL")
-    covered, notes = _covered(size, NAMES[:classes])
-    rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
-    height, width = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
-    assert notes == [] and height * width * 4 <= size[0] * size[1]
-    assert 0 < rows[0] < 40 and 0 < columns[0] < 40 and rows[-1] < size[0] - 1 and columns[-1] < size[1] - 1
-    # Each name has a row of its own, higher than 14 pixels and in proportion to the frame.
-    assert height >= max(14, min(size) / 45) * (classes if width * 3 < size[1] and classes < 12 else classes // 3)
-
-
-def test_a_legend_shows_the_colours_and_some_of_the_frame():
-    pytest.importorskip("PIL")
-    names, size = ["sky", "road"], (240, 320)
-    palette = np.array([(200, 40, 0), (0, 90, 220)], np.uint8)
-    labels = np.zeros(size, np.uint8)
-    bright, dark = (
-        Drawing(palette, 0, legend=names)(np.full((*size, 3), level, np.uint8), labels) for level in (255, 0)
-    )
-    rows, columns = np.nonzero(dark.any(axis=-1))
-    legend = np.zeros(size, np.bool_)
-    legend[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = True
-    assert (bright[~legend] == 255).all()
-    # The frame shines through by 56 parts in 256, under the letters as well.
-    assert (np.abs(bright[legend].astype(int) - dark[legend] - 56) <= 1).all()
-    for colour in palette:
-        assert (np.abs(dark.astype(int) - colour.astype(int) * 200 // 256).max(axis=-1) <= 1).sum() > 30
-
-
-def test_a_legend_that_cannot_fit_is_left_out_and_noted_once():
-    pytest.importorskip("PIL")
-    names = [f"quite a long name, number {index}" for index in range(150)]
-    drawing = Drawing(voc_palette(150), 0, legend=names)
-    frame = _frame(480, 640)
-    for _ in range(3):
-        np.testing.assert_array_equal(drawing(frame, np.zeros((480, 640), np.uint8)), frame)
-    assert drawing.notes == ["the legend of 150 classes does not fit into frames of 480x640"]
-    covered, notes = _covered((7, 9), ["x"])
-    assert not covered.any() and notes == ["the legend of 1 classes does not fit into frames of 7x9"]
-
-
-def test_a_legend_follows_a_change_of_size():
-    pytest.importorskip("PIL")
-    drawing = Drawing(PALETTE, 0, legend=NAMES[:5])
-    drawn = [drawing(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)) for size in ((240, 320), (720, 960)) * 2]
-    assert drawn[1].any(axis=-1).sum() > 4 * drawn[0].any(axis=-1).sum() > 0
-    np.testing.assert_array_equal(drawn[0], drawn[2])
+# ---- what is refused
 
 
 @pytest.mark.parametrize(
@@ -190,13 +132,3 @@ def test_lines_are_drawn_around_what_is_shown_alone():
     drawn = Drawing(PALETTE, 0, boundaries=True, only=[3])(frame, labels)
     changed = np.flatnonzero((drawn != frame).any(axis=(0, 2)))
     assert changed.tolist() == [17, 29] or changed.tolist() == [18, 30]
-
-
-def test_the_legend_names_what_is_shown(monkeypatch):
-    frame, labels = np.zeros((200, 300, 3), np.uint8), np.zeros((200, 300), np.uint8)
-    names = [f"name {index}" for index in range(5)]
-    some = Drawing(PALETTE, 0, legend=names, only=[3, 1])(frame, labels)
-    alone = Drawing(PALETTE[[1, 3]], 0, legend=["name 1", "name 3"])(frame, labels)
-    np.testing.assert_array_equal(some, alone)
-    none = Drawing(PALETTE, 0, legend=names, only=[])(frame, labels)
-    np.testing.assert_array_equal(none, frame)

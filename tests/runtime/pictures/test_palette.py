@@ -151,31 +151,6 @@ def test_overlay_refuses(changed, expected):
         palette.overlay(**{"frame_hwc": FRAME, "labels_hw": LABELS, "palette": VOC, **changed})
 
 
-def test_legend_shows_every_colour_and_fits_its_names():
-    pytest.importorskip("PIL")
-    names = [f"class {index}" for index in range(20)] + ["a much longer name than the others have"]
-    picture = palette.legend(names, VOC, font_px=15, columns=4)
-    assert picture.dtype == np.uint8 and picture.ndim == 3
-    shown = {tuple(pixel) for pixel in picture.reshape(-1, 3)}
-    assert {tuple(colour) for colour in VOC} <= shown
-    # The rightmost pixels stay white: no name is cut off.
-    assert (picture[:, -5:] == 255).all()
-    assert palette.legend(names, VOC, columns=1).shape[0] > 3 * palette.legend(names, VOC, columns=4).shape[0]
-
-
-@pytest.mark.parametrize(
-    ("classes", "columns", "expected"),
-    [
-        ([], 1, "classes: expected 1 to 21"),
-        (["x"] * 22, 1, "got 22"),
-        (["x"], 0, "columns: expected at least 1, got 0"),
-    ],
-)
-def test_legend_refuses(classes, columns, expected):
-    with pytest.raises(FrameError, match=expected):
-        palette.legend(classes, VOC, columns=columns)
-
-
 def test_import_needs_numpy_alone():
     code = (
         "import sys, fcnrt.pictures.palette, fcnrt.video\n"
