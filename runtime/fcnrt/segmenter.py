@@ -14,12 +14,12 @@ from typing import Any, Literal, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from .backends import Backend, Options, open_backend, read_certificate
-from .contract.certificate import Certificate, check_loss, checked_points
+from .backends import Backend, Options, open_backend
+from .contract.certificate import checked_points
 from .contract.frames import checked_batch
 from .contract.spec import ModelSpec
 from .contract.types import Array, LabelArray, UInt8Array, label_dtype
-from .errors import FcnrtError, FrameError, ModelFileError, UsageError
+from .errors import FcnrtError, FrameError, UsageError
 from .gpu.arrays import Nv12Frame, device_frames, device_target, is_device_array
 from .gpu.cuda import stream_handle
 from .pictures.palette import named_palette
@@ -91,15 +91,10 @@ class Segmenter:
             raise UsageError(f"threads: expected 1 to {MAX_THREADS}, got {threads!r}")
         _check_one_of("engine", engine, ENGINES)
         _check_one_of("precision", precision, PRECISIONS)
-        certificate = None if require_parity is None else _checked_parity(Path(path), require_parity)
-        options = Options(device, threads, color, _checked_size(input_size), antialias, graphs, engine, precision)
+        points = None if require_parity is None else _checked_points(require_parity)
+        size = _checked_size(input_size)
+        options = Options(device, threads, color, size, antialias, graphs, engine, precision, points)
         self._hold(Path(path), options, open_backend(Path(path), options))
-        if certificate is not None and not certificate.covers(self.precision):
-            self.close()
-            raise ModelFileError(
-                f"{path}: certified, but not for {self.precision}; certify it with benchmarks/parity.py "
-                f"--precision {self.precision}, or use precision='fp32'"
-            )
 
     def _hold(self, path: Path, options: Options, backend: Backend) -> None:
         self._path, self._options, self._backend = path, options, backend
@@ -364,14 +359,11 @@ def _check_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise UsageError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def _checked_parity(path: Path, points: Any) -> Certificate:
+def _checked_points(points: Any) -> float:
     try:
-        limit = checked_points(points)
+        return checked_points(points)
     except ValueError as error:
         raise UsageError(f"require_parity: {error}") from None
-    certificate = read_certificate(path)
-    check_loss(certificate, limit, str(path))
-    return certificate
 
 
 def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fcnrt
+from fcnrt.contract.seal import sealed_content
 from fcnrt.gpu.cuda import Gpu, Memory
 from frames import frames_of
 
@@ -59,7 +60,7 @@ def test_engine_for_another_gpu(built: TensorRt, gpu: Gpu, tmp_path: Path) -> No
     shutil.copy(path, engine)
     facts = json.loads((path.parent / sidecar.name).read_text(encoding="utf-8"))
     facts["engine"]["sm"] = [other := 75 if gpu.sm != 75 else 80]
-    sidecar.write_text(json.dumps(facts), encoding="utf-8")
+    sidecar.write_text(json.dumps(sealed_content(facts)), encoding="utf-8")
     text = f"built for compute capability {other / 10}, {gpu.name} has {gpu.capability}; build it again"
     with pytest.raises(fcnrt.ModelFileError, match=re.escape(text)):
         fcnrt.Segmenter(engine, device="cuda")

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import pytest
 
+from fcnrt.contract.seal import sealed
 from network_names import MANY_CLASSES
 
 Export = Callable[..., Path]
@@ -32,6 +34,12 @@ def exporter(folder: Path) -> Export:
         return path
 
     return export
+
+
+def save(model: onnx.ModelProto, path: Path) -> Path:
+    """Write a model that was changed on purpose, sealed as it is."""
+    path.write_bytes(sealed(model.SerializeToString()))
+    return path
 
 
 def kept_folder() -> Path | None:

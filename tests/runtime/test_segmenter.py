@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 
 import fcnrt
-from exports import Export, plain_session, with_uint16_labels
+from exports import Export, plain_session, save, with_uint16_labels
 from fcnrt.backends import onnxruntime_cuda
 from fcnrt.backends.onnxruntime_cuda import why_not_cuda
 from fcnrt.ops import reference
@@ -364,7 +364,7 @@ def test_palette_and_classes(segment: fcnrt.Segmenter) -> None:
 def spoiled(path: Path, tmp_path: Path, change) -> Path:
     model = onnx.load(path)
     change(model)
-    onnx.save(model, tmp_path / "spoiled.onnx")
+    save(model, tmp_path / "spoiled.onnx")
     return tmp_path / "spoiled.onnx"
 
 

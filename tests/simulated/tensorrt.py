@@ -40,6 +40,7 @@ import pytest
 from fcnrt.contract import profiles as contract_profiles
 from fcnrt.contract.files import write_json
 from fcnrt.contract.flavours import LEAN_MODULES, MODULES
+from fcnrt.contract.seal import sealed_content
 from fcnrt.contract.sidecar import FORMAT, sidecar_path
 from fcnrt.contract.spec import ModelSpec
 from fcnrt.contract.types import Shape
@@ -183,7 +184,7 @@ class SimulatedTensorRT:
             **(sidecar or {}),
         }
         content = {"format": FORMAT, "model": spec.facts(), "engine": facts, "kernels": list(kernels)}
-        write_json(sidecar_path(path), content)
+        write_json(sidecar_path(path), sealed_content(content))
         return path
 
     def read_plan(self, data: bytes) -> Plan | None:

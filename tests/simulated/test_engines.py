@@ -94,8 +94,9 @@ def load(simulate, monkeypatch, tmp_path, onnx_file):
 def expected_scores(onnx_file, frames):
     from fcnrt.backends.base import Options
     from fcnrt.backends.cpu import open_on_cpu
+    from fcnrt.backends.onnx_model import OnnxModel
 
-    return open_on_cpu(onnx_file, Options(device="cpu", threads=1)).scores(frames)
+    return open_on_cpu(OnnxModel(onnx_file), Options(device="cpu", threads=1)).scores(frames)
 
 
 def public(thing):

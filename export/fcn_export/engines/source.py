@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from fcnrt.contract.onnx_file import Fixed, OnnxFile, precisions
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.spec import EXPORT_AGAIN, ModelSpec
 from fcnrt.contract.types import Shape
+from fcnrt.contract.weights import without_weights
 from fcnrt.errors import first_line
 
 from ..errors import ExportError
@@ -77,12 +79,13 @@ def read_source(path: Path, tail: str) -> EngineSource:
         tail: "kernel" to end the graph at `scores`, "graph" to keep it up to `labels`.
 
     Raises:
-        ModelFileError: it is damaged, not self-contained, not ours or newer.
+        ModelFileError: it is damaged, changed, not self-contained, not ours or newer.
         ExportError: it is too large, or cannot have this tail.
         OSError: it cannot be read.
     """
     data = _read(path)
     file = OnnxFile(path, data)
+    file.check_weights(io.BytesIO(data), without_weights(data)[1])
     _check_graph(data, path)
     check_quantization(file.proto, path)
     if tail == "kernel":

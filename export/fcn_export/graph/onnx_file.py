@@ -15,6 +15,7 @@ import torch
 from onnx import ModelProto, TensorProto, helper
 
 from fcnrt.contract.profiles import DIMENSIONS
+from fcnrt.contract.seal import sealed
 from fcnrt.contract.spec import ModelSpec
 from fcnrt.contract.types import graph_label_dtype
 
@@ -56,13 +57,13 @@ def add_metadata(model: ModelProto, spec: ModelSpec) -> None:
 
 
 def write_model(model: ModelProto, path: Path) -> None:
-    """Write a model to `path` and run onnx's full check on the file.
+    """Write a model to `path`, sealed, and run onnx's full check on the file.
 
     Raises:
         ExportError: the check fails.
     """
     model.ir_version = helper.find_min_ir_version_for(model.opset_import)  # 8 for opset 17: TensorRT 8.6 reads up to 9
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(sealed(model.SerializeToString()))
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

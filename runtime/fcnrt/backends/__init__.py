@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract.certificate import Certificate, checked_certificate
+from ..contract import onnx_file, sidecar
+from ..contract.certificate import Certificate, check_loss, checked_certificate
 from ..contract.kinds import command_for
+from ..contract.sidecar import Sidecar
 from ..contract.spec import ModelSpec
 from ..errors import BackendError, ModelFileError, UsageError
 from .base import Backend, Options
 
 if TYPE_CHECKING:
-    from ..contract.sidecar import Sidecar
     from .onnx_model import OnnxModel
 
-__all__ = ["Backend", "Options", "check_path", "open_backend", "read_certificate", "read_model", "read_spec"]
+__all__ = [
+    "Backend", "Options", "check_path", "open_backend", "read_certificate", "read_model", "read_spec", "seal_model",
+]  # fmt: skip
 
 EXPORT_COMMANDS = {".onnx": "export/to_onnx.py CHECKPOINT", ".engine": "export/build_engine.py MODEL.onnx"}
 
@@ -24,21 +28,29 @@ def open_backend(path: Path, options: Options) -> Backend:
     """Load a model file into the engine for its suffix, on the device asked for.
 
     Raises:
-        ModelFileError: there is no such file, or no engine for its suffix; or as the engine says.
+        ModelFileError: there is no such file, or no engine for its suffix; it is damaged, foreign, newer, or not
+            certified as asked; or as the engine says.
         MissingDependency: the engine's package is not installed.
         BackendError: the device is not to be had.
     """
     check_path(path)
     index = gpu_index(options.device)
-    if path.suffix == ".onnx":
-        return _open_onnx(path, options, index)
-    from .tensorrt import open_engine
-
-    if options.engine != "auto":
-        raise UsageError(f"engine: expected 'auto' for an .engine file, which TensorRT runs, got {options.engine!r}")
-    if index is None:
-        raise BackendError(f"device {options.device!r}: engines run on GPUs; on the CPU use the .onnx file")
-    return open_engine(path, options, index)
+    _check_engine(path, options, index)
+    model = read_model(path)
+    certificate = None
+    if options.require_parity is not None:
+        certificate = _certificate(model, model.described)
+        check_loss(certificate, options.require_parity, str(path))
+    if not model.sealed:
+        warnings.warn(
+            f"{path}: carries no digest, so that damage to it would not show; `fcnrt seal {path}` adds one",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    backend = _open(model, options, index)
+    if certificate is not None:
+        _check_covered(backend, certificate, path)
+    return backend
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -57,7 +69,7 @@ def read_certificate(path: Path) -> Certificate:
         ModelFileError: as of `read_spec`; or there is no certificate, or none that counts.
     """
     model = read_model(path)
-    return checked_certificate(model.parity, model.subject(), str(path))
+    return _certificate(model, model.subject())
 
 
 def read_model(path: Path) -> OnnxModel | Sidecar:
@@ -68,9 +80,7 @@ def read_model(path: Path) -> OnnxModel | Sidecar:
     """
     check_path(path)
     if path.suffix == ".engine":
-        from ..contract.sidecar import read_sidecar
-
-        return read_sidecar(path)
+        return sidecar.read_sidecar(path)
     from .onnx_model import OnnxModel
 
     return OnnxModel(path)
@@ -84,21 +94,67 @@ def gpu_index(device: str) -> int | None:
     return None if kind == "cpu" else int(index or 0)
 
 
-def _open_onnx(path: Path, options: Options, index: int | None) -> Backend:
+def _check_engine(path: Path, options: Options, index: int | None) -> None:
+    """Refuse to run an .engine file by what cannot."""
+    if path.suffix != ".engine":
+        return
+    if options.engine != "auto":
+        raise UsageError(f"engine: expected 'auto' for an .engine file, which TensorRT runs, got {options.engine!r}")
+    if index is None:
+        raise BackendError(f"device {options.device!r}: engines run on GPUs; on the CPU use the .onnx file")
+
+
+def seal_model(path: Path) -> bool:
+    """Seal a model file as it is now, which was changed on purpose; its certificate is taken away.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        ModelFileError: the file is missing, of an unknown suffix, or no model file any more.
+        OSError: it cannot be read or written.
+    """
+    check_path(path)
+    return sidecar.seal_file(path) if path.suffix == ".engine" else onnx_file.seal_file(path)
+
+
+def _certificate(model: OnnxModel | Sidecar, subject: str) -> Certificate:
+    return checked_certificate(model.parity, subject, str(model.path))
+
+
+def _check_covered(backend: Backend, certificate: Certificate, path: Path) -> None:
+    """Close a backend that computes otherwise than what was certified: raises ModelFileError."""
+    if not certificate.covers(backend.precision):
+        backend.close()
+        raise ModelFileError(
+            f"{path}: certified, but not for {backend.precision}; certify it with benchmarks/parity.py "
+            f"--precision {backend.precision}, or use precision='fp32'"
+        )
+
+
+def _open(model: OnnxModel | Sidecar, options: Options, index: int | None) -> Backend:
+    if isinstance(model, Sidecar):
+        from .tensorrt import open_engine
+
+        return open_engine(model, options, index or 0)
+    return _open_onnx(model, options, index)
+
+
+def _open_onnx(model: OnnxModel, options: Options, index: int | None) -> Backend:
     if index is not None and not _is_for_the_cpu(options):
         from .onnxruntime_cuda import NoCudaProvider, open_on_cuda, why_not_cuda
 
         reason = why_not_cuda()
         if not reason:
             try:
-                return open_on_cuda(path, options, index)
+                return open_on_cuda(model, options, index)
             except NoCudaProvider as error:
-                reason = str(error)
+                reason, model = str(error), model.reread()
         if options.device != "auto":
             raise BackendError(f"device {options.device!r}: {reason}; use device='cpu'")
     from .cpu import open_on_cpu
 
-    return open_on_cpu(path, options)
+    return open_on_cpu(model, options)
 
 
 def _is_for_the_cpu(options: Options) -> bool:

@@ -24,6 +24,7 @@ class Options:
     graphs: bool = True
     engine: Literal["auto", "onnxruntime", "openvino"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    require_parity: float | None = None
 
 
 class Backend(ABC):

@@ -73,6 +73,6 @@ def _rank(ratio: float | None) -> float:
 
 def _is_certified(model: OnnxModel, way: Way) -> bool:
     try:
-        return checked_certificate(model.parity, model.subject(), str(model.path)).covers(way.precision)
+        return checked_certificate(model.parity, model.described, str(model.path)).covers(way.precision)
     except ModelFileError:
         return False

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from pathlib import Path
 
 from ..contract.precision import Precision
 from ..contract.types import Confidence, Frames, Labels, Scores, Shape
@@ -44,16 +43,15 @@ class CpuNetwork(ABC):
         """Free what it holds; a second call does nothing."""
 
 
-def open_on_cpu(path: Path, options: Options) -> CpuBackend:
+def open_on_cpu(model: OnnxModel, options: Options) -> CpuBackend:
     """An exported ONNX file on the CPU.
 
     Raises:
-        ModelFileError: the file is damaged, foreign or newer.
+        ModelFileError: the file is damaged.
         MissingDependency: the engine's package is not installed.
         BackendError: the engine refuses the file, or the processor has not the precision.
         UsageError: the engine has not the precision.
     """
-    model = OnnxModel(path)
     way = choose(model, options)
     engine = import_module(f".{way.engine}", __package__)
     other_order = options.color not in (None, model.spec.color)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..contract.onnx_file import Fixed, OnnxFile
+from ..contract.onnx_file import Fixed, OnnxFile, no_onnx_file
 from ..contract.profiles import DIMENSIONS
 from ..contract.types import Array, Shape
+from ..contract.weights import mapped, without_weights
 from ..errors import FrameError, ModelFileError, needs
-from .weights import Place, without_weights
 
 
 class OnnxModel(OnnxFile):
@@ -30,13 +33,53 @@ class OnnxModel(OnnxFile):
         try:
             self.file = path.resolve()
             self._status = _status(self.file)
-            data, self._places = _read(self.file)
+            with mapped(self.file) as data:
+                skeleton, self._places = without_weights(data)
         except OSError as error:
-            raise ModelFileError(f"{path}: cannot be read ({error.strerror})") from error
-        super().__init__(path, data)
+            raise _unreadable(path, error) from error
+        except ValueError as error:
+            raise no_onnx_file(path) from error
+        super().__init__(path, skeleton)
+
+    @property
+    def described(self) -> str:
+        return super().described if self.sealed else OnnxFile(self.path, self.file.read_bytes()).described
 
     def subject(self) -> str:
-        return OnnxFile(self.path, self.file.read_bytes()).subject()
+        """What a certificate is bound to, of a file whose weights are looked at; raises ModelFileError."""
+        self.check_file()
+        return self.described
+
+    def reread(self) -> OnnxModel:
+        """The same file again, where this one was cut for an engine; raises ModelFileError where it is another."""
+        again = OnnxModel(self.path)
+        if again._status != self._status:
+            raise self._changed()
+        return again
+
+    @contextlib.contextmanager
+    def being_loaded(self) -> Iterator[None]:
+        """While an engine reads the weights in the block, they are held against the seal beside it.
+
+        Raises:
+            ModelFileError: they are not what was sealed, or the file was changed since its graph was read.
+        """
+        with ThreadPoolExecutor(1) as beside:
+            checked = beside.submit(self.check_file)
+            try:
+                yield
+            finally:
+                checked.result()
+        if _status(self.file) != self._status:
+            raise self._changed()
+
+    def check_file(self) -> None:
+        """Raise ModelFileError where the weights in the file are not what was sealed."""
+        try:
+            with self.file.open("rb", buffering=0) as file:
+                self.check_weights(file, self._places)
+        except OSError as error:
+            raise _unreadable(self.path, error) from error
 
     def swap_channels(self) -> None:
         """Reverse the channels behind the first Transpose, where that moves three planes instead of every pixel."""
@@ -80,10 +123,8 @@ class OnnxModel(OnnxFile):
         serialized: bytes = self.proto.SerializeToString()
         return serialized
 
-    def check_unchanged(self) -> None:
-        """Raise ModelFileError where the file is another by now than the one whose graph was read."""
-        if _status(self.file) != self._status:
-            raise ModelFileError(f"{self.path}: was changed while it was being loaded; load it again")
+    def _changed(self) -> ModelFileError:
+        return ModelFileError(f"{self.path}: was changed while it was being loaded; load it again")
 
 
 def check_fixed_shape(shape: Shape, fixed: Fixed, path: Path) -> None:
@@ -98,12 +139,8 @@ def check_fixed_shape(shape: Shape, fixed: Fixed, path: Path) -> None:
             )
 
 
-def _read(file: Path) -> tuple[bytes, dict[str, Place]]:
-    """The model without its weights; what cannot be taken apart is for the parser, which knows what to say."""
-    try:
-        return without_weights(file)
-    except ValueError:
-        return file.read_bytes(), {}
+def _unreadable(path: Path, error: OSError) -> ModelFileError:
+    return ModelFileError(f"{path}: cannot be read ({error.strerror})")
 
 
 def _status(file: Path) -> tuple[int, ...]:

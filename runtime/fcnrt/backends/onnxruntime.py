@@ -70,10 +70,10 @@ def new_session(model: OnnxModel, provider: Any, threads: int | None) -> Any:
 
     Raises:
         BackendError: ONNX Runtime refuses it.
-        ModelFileError: the file was changed since its graph was read.
+        ModelFileError: the file is damaged, or was changed since its graph was read.
     """
     ort = load_runtime()
-    with engine_errors(f"cannot load {model.path}"):
+    with model.being_loaded(), engine_errors(f"cannot load {model.path}"):
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors reach the caller as exceptions, warnings are not for users
         options.intra_op_num_threads = threads or 0
@@ -82,11 +82,7 @@ def new_session(model: OnnxModel, provider: Any, threads: int | None) -> Any:
         # The first session of a process has denormals flushed in the thread that makes it, too, and for good: in the
         # caller's, his own arithmetic would change.
         with ThreadPoolExecutor(1) as maker:
-            session = maker.submit(
-                ort.InferenceSession, model.with_references(), options, providers=[provider]
-            ).result()
-    model.check_unchanged()
-    return session
+            return maker.submit(ort.InferenceSession, model.with_references(), options, providers=[provider]).result()
 
 
 def load_runtime() -> Any:

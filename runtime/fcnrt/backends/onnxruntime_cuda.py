@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,23 +36,23 @@ def why_not_cuda() -> str:
         return str(error)
 
 
-def open_on_cuda(path: Path, options: Options, index: int) -> GpuBackend:
+def open_on_cuda(model: OnnxModel, options: Options, index: int) -> GpuBackend:
     """An exported ONNX file on a GPU.
 
     Args:
-        path: the file.
+        model: the file.
         options: the Segmenter's.
         index: of the GPU.
 
     Raises:
-        ModelFileError: the file is damaged, foreign or newer.
+        ModelFileError: the file is damaged.
         NoCudaProvider: for want of CUDA's or cuDNN's libraries.
         BackendError: there is no such GPU, or ONNX Runtime refuses the file.
     """
     gpu = Gpu(index)
     kernels = Kernels(gpu, installed_kernels(gpu.sm))
     with gpu.current():
-        network = OrtCudaNetwork(gpu, path, options, own_tail="upsample_argmax" not in kernels)
+        network = OrtCudaNetwork(gpu, model, options, own_tail="upsample_argmax" not in kernels)
     if network.output == "labels":
         warnings.warn(
             f"no kernels are installed for {gpu.name} (compute capability {gpu.capability}): the model's own last step "
@@ -69,16 +68,15 @@ class OrtCudaNetwork(Network):
 
     Args:
         gpu: the device, current.
-        path: the ONNX file.
+        model: the ONNX file.
         options: the Segmenter's.
         own_tail: keep the graph's last step, for want of kernels of ours.
     """
 
     scores_type = Precision.FP32  # of every exported file, whatever its body's precision
 
-    def __init__(self, gpu: Gpu, path: Path, options: Options, own_tail: bool):
-        model = OnnxModel(path)
-        self._gpu, self._path, self._options, self._fixed_shape = gpu, path, options, model.fixed_shape
+    def __init__(self, gpu: Gpu, model: OnnxModel, options: Options, own_tail: bool):
+        self._gpu, self._model, self._options = gpu, model, options
         self.spec, self.color = model.spec, options.color or model.spec.color
         self.output = "labels" if own_tail else "scores"
         self.engine, self.stream = ort_title(), Stream(gpu)
@@ -102,7 +100,7 @@ class OrtCudaNetwork(Network):
         self._scores: Recent[Any] = Recent(MAX_SHAPES, lambda scores: finish())
 
     def check_shape(self, shape: Shape) -> None:
-        check_fixed_shape(shape, self._fixed_shape, self._path)
+        check_fixed_shape(shape, self._model.fixed_shape, self._model.path)
 
     def scores(self, frames: int, shape: Shape) -> DeviceScores:
         scores = self._scores.find(shape)
@@ -118,7 +116,7 @@ class OrtCudaNetwork(Network):
         self._run(frames, shape, "labels", label_dtype(len(self.spec.classes)), shape, labels)
 
     def clone(self) -> OrtCudaNetwork:
-        return OrtCudaNetwork(self._gpu, self._path, self._options, own_tail=self.output == "labels")
+        return OrtCudaNetwork(self._gpu, self._model.reread(), self._options, own_tail=self.output == "labels")
 
     def close(self) -> None:
         self._scores.clear()

@@ -60,7 +60,7 @@ def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_
     Raises:
         MissingDependency: OpenVINO is not installed.
         BackendError: OpenVINO refuses the file, or the processor has no such arithmetic.
-        ModelFileError: the file was changed since its graph was read.
+        ModelFileError: the file is damaged, or was changed since its graph was read.
     """
     openvino = load_openvino()
     settings = {
@@ -69,13 +69,12 @@ def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_
         "INFERENCE_PRECISION_HINT": _TYPES[precision],
         "CPU_RUNTIME_CACHE_CAPACITY": 0,  # else what was made for a shape is kept for ever; the last shape's stays
     }
-    with engine_errors(f"cannot load {model.path}"):
+    with model.being_loaded(), engine_errors(f"cannot load {model.path}"):
         core = openvino.Core()
         graph = core.read_model(model.file)
         if reverse_channels:
             _reverse_channels(graph)
         compiled = core.compile_model(_cut_at_scores(graph), "CPU", settings)
-    model.check_unchanged()
     if computed_in(compiled) != precision:
         raise BackendError(
             f"precision {precision!r}: this processor computes in {computed_in(compiled)}; use precision='auto'"

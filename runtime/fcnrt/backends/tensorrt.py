@@ -7,13 +7,12 @@ import importlib
 import re
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
 from ..contract.flavours import LEAN_MODULES, MODULES, cause, logger_of, version_tuple
 from ..contract.profiles import shape_text
-from ..contract.sidecar import REBUILD, Sidecar, read_sidecar
+from ..contract.sidecar import REBUILD, Sidecar
 from ..contract.types import MAX_UINT8, Shape
 from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line, pip_install
 from ..gpu.cuda import Gpu, Graph, Memory, Stream
@@ -27,20 +26,19 @@ MAX_SHAPES = 8  # of frames, whose scores' shape is remembered
 MAX_REPLAYS = 64  # combinations of shape and addresses that are remembered, a decoder's ring of frames among them
 
 
-def open_engine(path: Path, options: Options, index: int) -> GpuBackend:
+def open_engine(sidecar: Sidecar, options: Options, index: int) -> GpuBackend:
     """Load an engine built by export/build_engine.py.
 
     Args:
-        path: the plan; its sidecar lies beside it.
+        sidecar: what lies beside the plan.
         options: the Segmenter's.
         index: of the GPU.
 
     Raises:
-        ModelFileError: sidecar or plan is missing, damaged, or made for another GPU or TensorRT.
+        ModelFileError: the plan is missing, damaged, or made for another GPU or TensorRT.
         MissingDependency: TensorRT or cuda-bindings is not installed.
         BackendError: there is no such GPU, or TensorRT refuses.
     """
-    sidecar = read_sidecar(path)
     _check_labels(sidecar)
     gpu = Gpu(index)
     with gpu.current():

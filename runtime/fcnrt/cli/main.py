@@ -12,9 +12,9 @@ from .. import __version__
 from ..contract.arguments import Parser
 from ..contract.interrupts import INTERRUPTED, heeded_interrupts
 from ..errors import FcnrtError, one_line
-from . import info, segment, tune
+from . import info, seal, segment, tune
 from .scripts import SCRIPTS, run_script
-from .terminal import INTERRUPTION
+from .terminal import INTERRUPTION, warnings_in_lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] in SCRIPTS:
         return run_script(words[0], words[1:])
     options = _parser().parse_args(words)
-    with _Interrupts() as interrupts:
+    with _Interrupts() as interrupts, warnings_in_lines():
         options.interrupted = lambda: interrupts.count > 0
         try:
             return int(options.run(options))
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_arguments(commands.add_parser("segment", help="label pictures, videos and streams"))
     info.add_arguments(commands.add_parser("info", help="print what a model file says of itself"))
     tune.add_arguments(commands.add_parser("tune", help="find the fastest engine of the CPU for a model, and keep it"))
+    seal.add_arguments(commands.add_parser("seal", help="take a model file that was changed on purpose as it is"))
     for name, (_, _, purpose) in SCRIPTS.items():
         commands.add_parser(name, help=purpose)  # for the list: it is run before this parser is asked
     return parser

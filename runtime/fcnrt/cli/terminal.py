@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from ..contract.interrupts import INTERRUPTED, interrupts_handled_by
@@ -41,6 +42,18 @@ def interrupts_end_at_once() -> contextlib.AbstractContextManager[None]:
     Libraries that are being loaded, the engine's above all, crash where an exception meets them half-way.
     """
     return interrupts_handled_by(_end)
+
+
+@contextlib.contextmanager
+def warnings_in_lines() -> Iterator[None]:
+    """Python's warnings as lines like all others, without the place in our code that they came from."""
+
+    def show(message: object, *where: object, **more: object) -> None:
+        print(f"fcnrt: {one_line(message)}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _end(number: int, frame: object) -> None:

@@ -6,16 +6,18 @@ The exporter builds engines from it and the runtime runs it; `onnx` is imported 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import ModelFileError, needs
 from .certificate import KEY, digest
 from .files import atomic_path
 from .precision import Precision
+from .seal import PROPERTY, broken, graph_digest, read_seal, sealed, weights_digest
 from .spec import EXPORT_AGAIN, PREFIX, ModelSpec
 from .types import graph_label_dtype, label_dtype
+from .weights import Place, properties, with_property, without_weights
 
 PARITY = PREFIX + KEY
 Fixed = tuple[int | None, int | None, int | None]  # batch, height, width; None where they are free
@@ -26,24 +28,29 @@ class OnnxFile:
 
     Args:
         path: the file's name, for messages.
-        data: its bytes.
+        data: its bytes, with or without large weights; these are checked by `check_weights`.
 
     Attributes:
         proto: the onnx.ModelProto.
         spec: what the file says of itself.
+        seal: None where it was made before there were any.
         fixed_shape: (batch, height, width) that the file was fixed to, None where it is free.
         scores_type: of the scores' elements.
         labels_type: of the labels' elements, a name of numpy's.
 
     Raises:
-        ModelFileError: the file is damaged, foreign, newer, or not self-contained.
+        ModelFileError: the file is damaged, changed, foreign, newer, or not self-contained.
         MissingDependency: onnx is not installed.
     """
 
     def __init__(self, path: Path, data: bytes):
         self.path = path
-        self.proto = _parsed(path, data)
+        skeleton, self._metadata = _taken_apart(path, data)
+        self.seal = read_seal(self._metadata.get(PROPERTY), str(path))
+        if self.seal is not None and graph_digest(skeleton) != self.seal.graph:
+            raise broken(str(path))
         self.spec = ModelSpec.from_metadata(self._metadata, str(path))
+        self.proto = _parsed(path, data)
         scores = _checked_scores(self.proto.graph, len(self.spec.classes), path)
         self.scores_type = precisions()[scores.type.tensor_type.elem_type]
         self.labels_type = _type_name(self.proto.graph.output[0])
@@ -59,8 +66,23 @@ class OnnxFile:
         except (ValueError, RecursionError):
             return text
 
-    def subject(self) -> str:
-        """What a certificate is bound to: everything but metadata, and the facts, of which the tail makes labels."""
+    def check_weights(self, file: BinaryIO, places: Mapping[str, Place]) -> None:
+        """Raise ModelFileError where the weights in the file, at these places, are not those that were sealed."""
+        if self.seal is not None and weights_digest(file, places) != self.seal.weights:
+            raise broken(str(self.path))
+
+    @property
+    def sealed(self) -> bool:
+        return self.seal is not None
+
+    @property
+    def described(self) -> str:
+        """What a certificate is bound to: the seal, or what a file that has none is as a whole.
+
+        That is everything but metadata, and the facts, of which the tail makes labels.
+        """
+        if self.seal is not None:
+            return digest(self.seal._asdict())
         facts = {key: value for key, value in self._metadata.items() if key.startswith(PREFIX) and key != PARITY}
         kept = list(self.proto.metadata_props)
         del self.proto.metadata_props[:]
@@ -84,10 +106,6 @@ class OnnxFile:
         _replace(graph.output, [scores])
         _replace(graph.value_info, [])  # of removed tensors, or known again by inference
 
-    @property
-    def _metadata(self) -> dict[str, str]:
-        return {entry.key: entry.value for entry in self.proto.metadata_props}
-
 
 def precisions() -> dict[int, Precision]:
     """Our names of ONNX's element types."""
@@ -96,28 +114,55 @@ def precisions() -> dict[int, Precision]:
 
 
 def write_certificate(path: Path, record: dict[str, Any] | None) -> None:
-    """Write a certificate's record into a file's metadata, or take it away.
-
-    The graph is written as it was read: the digest that the certificate is bound to must come out the same.
+    """Write a certificate's record into a file's metadata, or take it away; all else stays as it is.
 
     Raises:
         OSError: the file cannot be read or written.
     """
-    onnx = _onnx()
-    model = onnx.load_model_from_string(path.read_bytes())
-    _replace(model.metadata_props, [entry for entry in model.metadata_props if entry.key != PARITY])
-    if record is not None:
-        model.metadata_props.add(key=PARITY, value=json.dumps(record))
+    data = with_property(path.read_bytes(), PARITY, None if record is None else json.dumps(record))
     with atomic_path(path.resolve()) as part:  # a link stays one
-        part.write_bytes(model.SerializeToString())
-        onnx.checker.check_model(str(part))
+        part.write_bytes(data)
+
+
+def seal_file(path: Path) -> bool:
+    """Seal a file as it is now, which was changed on purpose; a certificate of what it was is taken away.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        ModelFileError: it is no exported file any more.
+        OSError: it cannot be read or written.
+    """
+    try:
+        bare = with_property(path.read_bytes(), PROPERTY, None)
+        plain = with_property(bare, PARITY, None)
+    except ValueError as error:
+        raise no_onnx_file(path) from error
+    data = sealed(plain)
+    OnnxFile(path, data)
+    with atomic_path(path.resolve()) as part:
+        part.write_bytes(data)
+    return len(plain) < len(bare)
 
 
 def _onnx() -> Any:
     with needs("onnx", "cpu"):
         import onnx
-        import onnx.checker
     return onnx
+
+
+def _taken_apart(path: Path, data: bytes) -> tuple[bytes, dict[str, str]]:
+    """The file without its weights, and its properties."""
+    try:
+        return without_weights(data)[0], properties(data)
+    except ValueError as error:
+        raise no_onnx_file(path) from error
+
+
+def no_onnx_file(path: Path) -> ModelFileError:
+    """What to say of bytes that are none."""
+    return ModelFileError(f"{path}: damaged or not an ONNX file; copy it again, or {EXPORT_AGAIN}")
 
 
 def _parsed(path: Path, data: bytes) -> Any:
@@ -127,7 +172,7 @@ def _parsed(path: Path, data: bytes) -> Any:
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
-        raise ModelFileError(f"{path}: damaged or not an ONNX file; copy it again, or {EXPORT_AGAIN}") from error
+        raise no_onnx_file(path) from error
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
         raise ModelFileError(
             f"{path}: its weights lie in another file; expected one self-contained file, {EXPORT_AGAIN}"

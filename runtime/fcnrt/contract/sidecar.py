@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from ..errors import ModelFileError
 from .certificate import KEY as PARITY
-from .certificate import digest
 from .facts import fact, parsed, written
 from .files import write_json
 from .flavours import MODULES, FlavourName
 from .kernel_records import Record, checked_records
 from .precision import FLOATS, Precision
 from .profiles import Profile, parse_profile
+from .seal import KEY as SEAL
+from .seal import broken, content_digest, sealed_content
 from .spec import ModelSpec
 from .validation import check_format, exactly, one_of, several, text, told, whole
 
@@ -52,6 +53,7 @@ class Sidecar:
         kernels: compiled GPU kernels, see gpu.kernels.
         parity: the certificate as it stands there, None where there is none.
         described: digest of everything but the certificate.
+        sealed: whether that digest stands in the sidecar, and so showed that it is as it was made.
     """
 
     path: Path
@@ -73,6 +75,7 @@ class Sidecar:
     kernels: tuple[Record, ...] = ()
     parity: Any = None
     described: str = field(default="", compare=False)
+    sealed: bool = field(default=False, compare=False)
 
     @property
     def capabilities(self) -> str:
@@ -81,8 +84,9 @@ class Sidecar:
         return ", ".join(f"{sm // 10}.{sm % 10}" for sm in self.sm) + newer
 
     def content(self) -> dict[str, Any]:
-        """The sidecar as a JSON object, but for the certificate."""
-        return {"format": FORMAT, "model": self.spec.facts(), "engine": written(self), "kernels": list(self.kernels)}
+        """The sidecar as a JSON object with its seal, but for the certificate."""
+        facts = {"model": self.spec.facts(), "engine": written(self), "kernels": list(self.kernels)}
+        return sealed_content({"format": FORMAT, **facts})
 
     def subject(self) -> str:
         """What a certificate is bound to: the sidecar, tail and kernels included, and the plan, which is looked at.
@@ -121,18 +125,10 @@ def read_sidecar(engine: Path) -> Sidecar:
     Raises:
         ModelFileError: the sidecar is missing, damaged or of a newer format.
     """
-    path, content = sidecar_path(engine), _read(engine)
-    check_format("format", content.get("format"), FORMAT, str(path), REBUILD)
-    with told(f"{path}: invalid", REBUILD):
-        return parsed(
-            Sidecar,
-            exactly(dict)(content["engine"]),
-            path=engine,
-            spec=ModelSpec.from_facts(exactly(dict)(content["model"]), str(path)),
-            kernels=checked_records(content["kernels"]),
-            parity=content.get(PARITY),
-            described=digest({key: value for key, value in content.items() if key != PARITY}),
-        )
+    content = _read(engine)
+    if SEAL in content and content[SEAL] != content_digest(content):
+        raise broken(str(engine))
+    return _parsed(engine, content)
 
 
 def write_certificate(engine: Path, record: Mapping[str, Any] | None) -> None:
@@ -146,6 +142,39 @@ def write_certificate(engine: Path, record: Mapping[str, Any] | None) -> None:
     if record is not None:
         content[PARITY] = dict(record)
     write_json(sidecar_path(engine).resolve(), content)  # a link stays one
+
+
+def seal_file(engine: Path) -> bool:
+    """Seal a sidecar as it is now, which was changed on purpose; a certificate of what it was is taken away.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        ModelFileError: it is no sidecar any more, or of another plan.
+        OSError: it cannot be read or written.
+    """
+    content = _read(engine)
+    certified = content.pop(PARITY, None) is not None
+    _parsed(engine, content).plan()
+    write_json(sidecar_path(engine).resolve(), sealed_content(content))
+    return certified
+
+
+def _parsed(engine: Path, content: Mapping[str, Any]) -> Sidecar:
+    path = sidecar_path(engine)
+    check_format("format", content.get("format"), FORMAT, str(path), REBUILD)
+    with told(f"{path}: invalid", REBUILD):
+        return parsed(
+            Sidecar,
+            exactly(dict)(content["engine"]),
+            path=engine,
+            spec=ModelSpec.from_facts(exactly(dict)(content["model"]), str(path)),
+            kernels=checked_records(content["kernels"]),
+            parity=content.get(PARITY),
+            described=content_digest(content),
+            sealed=SEAL in content,
+        )
 
 
 def _read(engine: Path) -> dict[str, Any]:

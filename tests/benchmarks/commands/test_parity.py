@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 import data_trees
+import exports
 from fcn_bench.commands import parity
 from fcn_bench.data.measured_frames import DataError, Frame, MeasuredFrames
 from fcn_bench.metrics import VOID, Scores
@@ -104,7 +105,7 @@ def perturbed(model: Path, bias: float) -> Path:
     values = numpy_helper.to_array(tensor).copy()
     values[2] += bias
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    onnx.save(proto, model.with_name("perturbed.onnx"))
+    exports.save(proto, model.with_name("perturbed.onnx"))
     return model.with_name("perturbed.onnx")
 
 
@@ -242,7 +243,7 @@ def test_a_graph_that_no_runtime_takes_is_not_merely_missing(
 ) -> None:
     proto = onnx.load(model)
     next(node for node in proto.graph.node if node.op_type == "Relu").op_type = "Rellu"
-    onnx.save(proto, model.with_name("broken.onnx"))
+    exports.save(proto, model.with_name("broken.onnx"))
     assert run(model, model.with_name("broken.onnx"), "--plain", "--allow-missing") == 1
     error = capsys.readouterr().err
     assert error.count("parity: broken.onnx ") == error.count("\n") == 2 and "ONNX Runtime" in error

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from exports import Export
+from exports import Export, save
 from fcn_export.commands import build_engine
 from fcn_export.engines.builder import _Builder
 from fcn_export.engines.layer_census import convolutions as counted
@@ -34,7 +34,7 @@ def int8_of(path: Path, target: Path) -> tuple[Path, int]:
     for entry in made.metadata_props:
         if entry.key == "fcn.precision":
             entry.value = '"int8"'
-    onnx.save(made, target)
+    save(made, target)
     return target, len(layers)
 
 
@@ -94,7 +94,7 @@ def quantise_a_bias(model: ModelProto) -> None:
 def test_what_tensorrt_would_compute_otherwise_is_refused(change, expected: str, int8: Path) -> None:
     model = onnx.load(int8)
     change(model)
-    onnx.save(model, int8)
+    save(model, int8)
     with pytest.raises(ExportError, match=expected) as refusal:
         read_source(int8, "kernel")
     assert "export/to_onnx.py --precision int8" in str(refusal.value)

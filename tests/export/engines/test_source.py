@@ -14,7 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from exports import Export, plain_session, with_uint16_labels
+from exports import Export, plain_session, save, with_uint16_labels
 from fcn_export.commands import to_onnx
 from fcn_export.engines.builder import expected_interface
 from fcn_export.engines.source import check_sizes, read_source, tensor_types
@@ -246,7 +246,7 @@ def test_file_that_is_not_as_exported(change: Change, text: str, exported: Expor
     model = onnx.load(exported("torchvision fcn"))
     change(model)
     path = tmp_path / "changed.onnx"
-    path.write_bytes(model.SerializeToString())
+    save(model, path)
     with pytest.raises(FcnrtError) as refusal:
         read_source(path, "kernel")
     message = str(refusal.value)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 import fcnrt
-from exports import Export
+from exports import Export, save
 from fcnrt.errors import pip_install
 from frames import frames_of
 from simulated.foreign import TorchLike
@@ -247,7 +247,7 @@ def spoiled(path: Path, target: Path) -> Path:
     values = onnx.numpy_helper.to_array(weights).copy()
     values[:] = np.inf
     weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
-    onnx.save(model, target)
+    save(model, target)
     return target
 
 

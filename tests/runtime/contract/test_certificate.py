@@ -15,12 +15,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from exports import Export, plain_session
+from exports import Export, plain_session, save
 from fcn_bench.parity.certify import CertifyError, certify, revoke
 from fcnrt import ModelFileError, Segmenter, UsageError
 from fcnrt.backends import read_certificate, read_model, read_spec
 from fcnrt.cli.main import main
 from fcnrt.contract.certificate import FORMAT, MEASURE, Certificate, checked_certificate, digest, points_lost
+from fcnrt.contract.seal import sealed_content
 from fcnrt.contract.sidecar import sidecar_path
 from fcnrt.pictures.writing import write_image
 from frames import frames_of
@@ -65,7 +66,7 @@ def set_property(path: Path, key: str, value: str) -> None:
         key=key
     )
     entry.value = value
-    onnx.save(proto, path)
+    save(proto, path)
 
 
 def refusal(path: Path, points: float = 0.1) -> str:
@@ -187,7 +188,7 @@ def test_changed_weights(model: Path) -> None:
     values = numpy_helper.to_array(tensor).copy()
     values.flat[0] = np.nextafter(values.flat[0], np.inf)
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    onnx.save(proto, model)
+    save(proto, model)
     assert refusal(model) == f"the file was changed after it was certified; {MEASURE}"
 
 
@@ -200,8 +201,8 @@ def test_changed_facts(model: Path) -> None:
 
 def test_what_other_tools_add_and_rewrite_is_harmless(model: Path) -> None:
     certified(model)
-    set_property(model, "quantised.by", "nobody")
     proto = onnx.load(model)
+    proto.metadata_props.add(key="quantised.by", value="nobody")
     entries = list(proto.metadata_props)
     del proto.metadata_props[:]
     proto.metadata_props.extend(entries[::-1])
@@ -299,7 +300,7 @@ def engine_refusal(engine: Path) -> str:
 def edit_sidecar(engine: Path, edit: Any) -> None:
     facts = json.loads(sidecar_path(engine).read_text())
     edit(facts)
-    sidecar_path(engine).write_text(json.dumps(facts))
+    sidecar_path(engine).write_text(json.dumps(sealed_content(facts)))
 
 
 def test_certified_engines_run(engine: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 import fcnrt
 from fcn_export.kernels.compiling import Variant
-from fcnrt.contract.precision import Precision
+from fcnrt.contract.precision import FLOATS, Precision
 from fcnrt.gpu.cuda import Gpu, Stream
 from fcnrt.gpu.kernels import Kernels
 from fcnrt.gpu.proofs import prove_nv12, prove_resizing, prove_upsampling
@@ -89,9 +89,7 @@ def misled(kernel: str, change: Callable[[list[Any]], None]) -> Maker:
 
 @every_mode
 def test_right_kernels_pass(gpu: SimulatedCuda) -> None:
-    proofs = [
-        labels_of(classes, kind) for classes in (1, 2, 21, 256, 300, 5000) for kind in (Precision.FP32, Precision.FP16)
-    ]
+    proofs = [labels_of(classes, kind) for classes in (1, 2, 21, 256, 300, 5000) for kind in FLOATS]
     prove(gpu, numpy_kernel, *proofs, prove_resizing, prove_nv12)
 
 

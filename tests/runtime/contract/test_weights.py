@@ -14,7 +14,7 @@ from onnx import numpy_helper
 import fcnrt
 from exports import Export, plain_session
 from fcnrt.backends.onnx_model import OnnxModel
-from fcnrt.backends.weights import LEAST, without_weights
+from fcnrt.contract.weights import LEAST, without_weights
 from frames import frames_of
 
 
@@ -24,7 +24,7 @@ def model(exported: Export) -> Path:
 
 
 def test_only_large_weights_are_left_out(model: Path) -> None:
-    data, places = without_weights(model)
+    data, places = without_weights(model.read_bytes())
     whole, graph, content = onnx.load(model), onnx.load_from_string(data), model.read_bytes()
     large = {tensor.name for tensor in whole.graph.initializer if len(tensor.raw_data) >= LEAST}
     assert places.keys() == large and len(large) > 3
@@ -49,11 +49,11 @@ def test_damage_is_an_error(position: int, model: Path, tmp_path: Path) -> None:
     content[position] ^= 0x87
     (tmp_path / "damaged.onnx").write_bytes(content)
     with contextlib.suppress(ValueError):  # or the parser tells
-        without_weights(tmp_path / "damaged.onnx")
+        without_weights((tmp_path / "damaged.onnx").read_bytes())
     for cut in (3, 200, len(content) // 2, len(content) - 1):
         (tmp_path / "damaged.onnx").write_bytes(model.read_bytes()[:cut])
         with pytest.raises(ValueError):
-            without_weights(tmp_path / "damaged.onnx")
+            without_weights((tmp_path / "damaged.onnx").read_bytes())
 
 
 def test_links_and_names_of_any_kind(model: Path, tmp_path: Path) -> None:

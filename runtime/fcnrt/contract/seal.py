@@ -1,0 +1,96 @@
+"""The seal of a model file: a digest over its graph, weights and facts, by which damage and changes show.
+
+It tells accidents: a flipped bit, a lost page, another tool's edit. It is no signature: who can write the file can
+seal it, as `fcnrt seal` does for a file that was changed on purpose.
+
+The graph's part is checked before anything is made of the file. That of the weights, half a gigabyte in a VGG, while
+the engine reads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from typing import Any, BinaryIO, NamedTuple
+
+from ..errors import ModelFileError
+from .certificate import KEY as CERTIFICATE
+from .certificate import digest
+from .spec import PREFIX
+from .weights import Place, properties, with_property, without_properties, without_weights
+
+KEY = "digest"  # in a sidecar, and behind the prefix in an ONNX file
+PROPERTY = PREFIX + KEY
+_COVERED = (PREFIX, "Image.")  # other tools' properties may come and go
+_LENGTH_BYTES, _BLOCK_BYTES = 8, 1 << 20
+
+
+class Seal(NamedTuple):
+    """Digests of a model file.
+
+    Attributes:
+        graph: of everything but large weights and what other tools add to the metadata.
+        weights: of the large weights, in their order.
+    """
+
+    graph: str
+    weights: str
+
+
+def sealed(data: bytes) -> bytes:
+    """An ONNX file with the seal of what it is now; raises ValueError where it is none, or damaged."""
+    skeleton, places = without_weights(data)
+    seal = Seal(graph_digest(skeleton), weights_digest(io.BytesIO(data), places))
+    return with_property(data, PROPERTY, json.dumps(seal._asdict()))
+
+
+def graph_digest(skeleton: bytes) -> str:
+    """Of a model without its weights."""
+    facts = {
+        key: value
+        for key, value in properties(skeleton).items()
+        if key.startswith(_COVERED) and key not in (PROPERTY, PREFIX + CERTIFICATE)
+    }
+    return digest(without_properties(skeleton), facts)
+
+
+def weights_digest(file: BinaryIO, places: Mapping[str, Place]) -> str:
+    """Of the weights that were left in a file, which is read block by block; raises OSError."""
+    total, block = hashlib.sha256(), memoryview(bytearray(_BLOCK_BYTES))
+    for offset, length in places.values():
+        total.update(length.to_bytes(_LENGTH_BYTES, "little"))
+        file.seek(offset)
+        while length > 0 and (count := file.readinto(block[:length])):  # type: ignore[attr-defined]
+            total.update(block[:count])
+            length -= count
+    return total.hexdigest()
+
+
+def read_seal(text: str | None, source: str) -> Seal | None:
+    """A file's seal, None where it has none; raises ModelFileError where it is damaged."""
+    if text is None:
+        return None
+    try:
+        return Seal(**json.loads(text))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise broken(source) from error
+
+
+def broken(source: str) -> ModelFileError:
+    """What to say of a file that is not what was sealed."""
+    return ModelFileError(
+        f"{source}: this file was changed or damaged after it was made; copy or export it again, or, if it was "
+        f"changed on purpose, seal it: fcnrt seal {source}"
+    )
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """Of a sidecar's JSON object: everything but the certificate and the seal itself."""
+    return digest({key: value for key, value in content.items() if key not in (CERTIFICATE, KEY)})
+
+
+def sealed_content(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A sidecar's JSON object with the seal of what it is now."""
+    return {**content, KEY: content_digest(content)}
