@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 import fcnrt
-from exports import Export
+from exports import Export, save
 from fcn_bench.parity.certify import certify
 from fcnrt.backends import choice, read_model, tuning
 from fcnrt.backends.base import Options
@@ -70,7 +70,7 @@ def test_int8_files_keep_their_engine_unless_another_is_asked_for(model: Path) -
     """Engines round int8 differently: the labels would change without a word."""
     proto = onnx.load(model)
     next(entry for entry in proto.metadata_props if entry.key == "fcn.precision").value = '"int8"'
-    onnx.save(proto, model)
+    save(proto, model)
     tuned(model, 0.5, 0.4)
     assert chosen(model) == ORT and chosen(model, engine="openvino") == OPENVINO
 

@@ -16,7 +16,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from PIL import Image
 
 import fcnrt
-from exports import Export, plain_session
+from exports import Export, plain_session, save
 from fcnrt.backends import int8_rewrite
 from fcnrt.backends import onnxruntime as engine
 from fcnrt.backends.int8_rewrite import make_unsigned, saturates
@@ -64,7 +64,7 @@ def fully_quantised(exported: Export, tmp_path_factory: pytest.TempPathFactory) 
 def _say_int8(path: Path) -> None:
     model = onnx.load(path)
     next(entry for entry in model.metadata_props if entry.key == "fcn.precision").value = '"int8"'
-    onnx.save(model, path)
+    save(model, path)
 
 
 def cut(path: Path) -> OnnxModel:
