@@ -43,6 +43,8 @@ VERSIONED = [path for path in scripts("export", "benchmarks") if path.name != BE
 
 @pytest.mark.parametrize("script", VERSIONED, ids=lambda path: path.name)
 def test_script_tells_the_version_of_all(script: Path, tmp_path: Path) -> None:
+    if script.name == "on_gpu.py":
+        pytest.skip("runs where fcnrt is not installed")
     done = run(script, "--version", folder=tmp_path)
     assert done.returncode == 0 and done.stdout == f"fcnrt {script.stem} {fcnrt.__version__}\n"
 
