@@ -76,7 +76,7 @@ class OnnxModel(OnnxFile):
     def check_file(self) -> None:
         """Raise ModelFileError where the weights in the file are not what was sealed."""
         try:
-            with self.file.open("rb", buffering=0) as file:
+            with self.file.open("rb") as file:
                 self.check_weights(file, self._places)
         except OSError as error:
             raise _unreadable(self.path, error) from error

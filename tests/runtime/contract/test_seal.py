@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -20,8 +21,9 @@ from fcnrt import FcnrtError, ModelFileError, Segmenter
 from fcnrt.backends import read_model
 from fcnrt.cli.main import main
 from fcnrt.contract.onnx_file import write_certificate
+from fcnrt.contract.seal import weights_digest
 from fcnrt.contract.sidecar import sidecar_path
-from fcnrt.contract.weights import LEAST, with_property
+from fcnrt.contract.weights import LEAST, Place, with_property
 from frames import frames_of
 from simulated.host import MakeHost
 
@@ -213,6 +215,39 @@ def test_the_graph_is_refused_before_its_weights_are_read(model: Path, monkeypat
     monkeypatch.setattr("fcnrt.contract.onnx_file.weights_digest", lambda *read: pytest.fail("weights were read"))
     with pytest.raises(ModelFileError, match=BROKEN):
         read_model(edited(model, EDITS["the tail"]))
+
+
+def words_of(count: int) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 1 << 64, count, np.uint64)
+
+
+def of_words(words: np.ndarray, cut: int = 3) -> str:
+    data = words.tobytes()[:-cut]
+    return weights_digest(io.BytesIO(b"name" + data), {"x": Place(4, len(data))})
+
+
+@pytest.mark.parametrize("places", [(0, 256), (7, 7 + 512), (256, 256 * 256), (3, 256 * 256 * 2 + 300), (9, 10, 266)])
+def test_words_that_changed_in_their_highest_bit_show(places: tuple[int, ...]) -> None:
+    """Which sums alone, weighted by odd numbers or not, would not tell."""
+    words = words_of(150_000)
+    changed = words.copy()
+    changed[list(places)] ^= np.uint64(1 << 63)
+    assert of_words(changed) != of_words(words)
+
+
+@pytest.mark.parametrize("length", [1, 256, 256 * 256, 70_000])
+def test_parts_that_changed_places_show(length: int) -> None:
+    words = words_of(150_000)
+    changed = np.concatenate([words[length : 2 * length], words[:length], words[2 * length :]])
+    assert of_words(changed) != of_words(words)
+
+
+def test_a_cut_shows_and_the_place_in_the_file_does_not() -> None:
+    data = words_of(1000).tobytes()
+    expected = weights_digest(io.BytesIO(data), {"x": Place(0, 8000)})
+    assert weights_digest(io.BytesIO(b"123" + data), {"other": Place(3, 8000)}) == expected
+    assert weights_digest(io.BytesIO(data[:-1]), {"x": Place(0, 8000)}) != expected
+    assert weights_digest(io.BytesIO(data), {"x": Place(0, 4000), "y": Place(4000, 4000)}) != expected
 
 
 # Engines: the seal lies in the sidecar.
