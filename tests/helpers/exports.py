@@ -60,13 +60,10 @@ def plain_session(path: Path) -> onnxruntime.InferenceSession:
 
 def with_uint16_labels(path: Path, target: Path) -> Path:
     """A file of more than 256 classes as it was exported before its labels became int32."""
-    import onnx
-
     model = onnx.load(path)
     (labels,) = (node for node in model.graph.node if "labels" in node.output)
     labels.attribute[0].i = model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UINT16
-    onnx.save(model, target)
-    return target
+    return save(model, target)
 
 
 def _export(name: str, flags: tuple[str, ...], path: Path) -> None:
