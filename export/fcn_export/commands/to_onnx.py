@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from fcnrt.contract.arguments import Parser
 from fcnrt.contract.files import atomic_path
+from fcnrt.contract.interface import Input, InputRange, Interface, Output, Tensor
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.profiles import DIMENSIONS, MAX_SIDE
 from fcnrt.contract.spec import ModelSpec
-from fcnrt.contract.types import graph_label_dtype
 
 from ..checkpoint_options import checkpoint_options
 from ..command_line import add_checkpoint_flags, add_version, run_command, tool
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch and onnx are imported where they are used: --help is 
     from onnx import ModelProto
 
     from ..checkpoints.opening import Opened
-    from ..families import Fcn, InputContract
+    from ..families import Fcn
     from ..graph.deploy import DeployedFcn
     from ..graph.verify import Agreement, Case
 
@@ -56,20 +56,21 @@ def export(options: argparse.Namespace) -> Path:
     from ..graph.onnx_file import write_model
     from ..graph.verify import reference_cases
 
+    interface = _interface(options)
     frames = calibration_frames(options)
     output = _checked_output(options.output or _default_output(options), options.checkpoint)
     opened = open_checkpoint(options.checkpoint, checkpoint_options(options))
     net, contract = opened.net, opened.contract
     fixed = _fixed_dimensions(options, net)
-    facts = _facts(options, opened)
+    facts = _facts(options, opened, interface)
 
     cases = reference_cases(net, contract, options.color, fixed)
-    network = _deployed(options, net, contract, cases)
+    network = _deployed(options, opened, interface, cases)
     spec = ModelSpec(**facts, tail=network.tail)
     model = _traced(network, spec, fixed, options.opset)
     quantisation = None
     with atomic_path(output) as temporary:
-        agreement = _write_verified(model, temporary, cases, spec.precision)
+        agreement = _write_verified(model, temporary, network, cases, spec.precision)
         if frames is not None:
             quantisation = quantise(model, net, frames, options, fixed)
             write_model(quantisation.model, temporary)
@@ -88,12 +89,25 @@ def _checked_output(output: Path, checkpoint: str) -> Path:
     return output
 
 
-def _deployed(options: argparse.Namespace, net: Fcn, contract: InputContract, cases: list[Case]) -> DeployedFcn:
+def _interface(options: argparse.Namespace) -> Interface:
+    planes = options.input == "nchw-float"
+    if options.input_range is not None and not planes:
+        raise ExportError(f"--input-range {options.input_range}: is of floats; add --input nchw-float")
+    interface = Interface(options.input, options.input_range or "0-255", options.output_type)
+    if options.precision == Precision.INT8 and interface != Interface():
+        raise ExportError(
+            f"--precision int8: expected --input nhwc-uint8 and --output-type labels with it, got {interface.input} "
+            f"and {interface.output}; leave these out, or export fp32 and let the server's own tool quantise"
+        )
+    return interface
+
+
+def _deployed(options: argparse.Namespace, opened: Opened, interface: Interface, cases: list[Case]) -> DeployedFcn:
     from ..graph.deploy import deploy
     from ..graph.verify import check_half_range
 
     half = options.precision == Precision.FP16
-    network = deploy(net, contract, options.color, half)
+    network = deploy(opened.net, opened.contract, options.color, half, interface)
     if half:
         check_half_range(network, cases)
     return network
@@ -107,16 +121,18 @@ def _traced(network: DeployedFcn, spec: ModelSpec, fixed: dict[str, int], opset:
     return model
 
 
-def _write_verified(model: ModelProto, path: Path, cases: list[Case], precision: Precision) -> Agreement:
+def _write_verified(
+    model: ModelProto, path: Path, network: DeployedFcn, cases: list[Case], precision: Precision
+) -> Agreement:
     from ..graph.onnx_file import write_model
     from ..graph.verify import compare
 
     write_model(model, path)
     # int8 is made of what was verified
-    return compare(path, cases, Precision.FP32 if precision == Precision.INT8 else precision)
+    return compare(path, network, cases, Precision.FP32 if precision == Precision.INT8 else precision)
 
 
-def _facts(options: argparse.Namespace, opened: Opened) -> dict[str, Any]:
+def _facts(options: argparse.Namespace, opened: Opened, interface: Interface) -> dict[str, Any]:
     """What the file says of itself but for the tail; mean and std are in the channel order that frames have."""
     from ..class_names import class_names, palette
 
@@ -139,6 +155,7 @@ def _facts(options: argparse.Namespace, opened: Opened) -> dict[str, Any]:
         "input_color": opened.contract.color,
         "input_source": opened.contract_source,
         "tool": TOOL,
+        "interface": interface,
     }
 
 
@@ -167,9 +184,10 @@ def _report(output: Path, opened: Opened, spec: ModelSpec, agreement: Agreement,
     from ..graph.verify import USUAL
 
     net = opened.net
-    batch, height, width = (fixed.get(name, name) for name in DIMENSIONS)
     classes = spec.classes
-    label_type = graph_label_dtype(len(classes)).__name__
+    interface = spec.interface
+    frames = _tensor_text(interface.input_tensor(), interface.frame_axes, fixed)
+    made = interface.output_tensor(len(classes))
     some = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
     sizes = ", ".join(f"{height}x{width}" for height, width in agreement.sizes)
     print(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
@@ -177,13 +195,23 @@ def _report(output: Path, opened: Opened, spec: ModelSpec, agreement: Agreement,
     for line in opened.assumptions:
         print(f"  {line}")
     print(f"  classes    {len(classes)}: {some}")
-    print(f"  frames     uint8 ({batch}, {height}, {width}, 3) {spec.color}, from {net.min_size}x{net.min_size} up")
-    print(f"  labels     {label_type} ({batch}, {height}, {width})")
+    print(f"  frames     {frames} {spec.color}{_range_text(interface)}, from {net.min_size}x{net.min_size} up")
+    print(f"  {made.name}     {_tensor_text(made, interface.output_axes, fixed)}")
     print(f"  precision  {spec.precision}")
     before = ", before int8" if spec.precision == Precision.INT8 else ""
     print(f"  agreement  {agreement.share:.4%} of {agreement.pixels} labels equal torch's, at {sizes}{before}")
     if agreement.share < USUAL:
         print(f"  caution    trained networks keep {USUAL:.1%}: compare mIoU before you rely on this file")
+
+
+def _tensor_text(tensor: Tensor, axes: tuple[int, int, int], fixed: dict[str, int]) -> str:
+    names = {axis: str(fixed.get(name, name)) for axis, name in zip(axes, DIMENSIONS, strict=True)}
+    return f"{tensor.dtype} ({', '.join(names.get(axis, str(size)) for axis, size in enumerate(tensor.sizes))})"
+
+
+def _range_text(interface: Interface) -> str:
+    texts = {"0-255": " of 0 to 255", "normalised": ", normalised as in training"}
+    return texts[interface.input_range] if interface.planes else ""
 
 
 def _parser(program: str = "to_onnx.py") -> argparse.ArgumentParser:
@@ -202,6 +230,21 @@ def _parser(program: str = "to_onnx.py") -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--palette", metavar="NAME", help="voc, cityscapes, camvid, generated, or a file of 'R G B' lines (0 to 255)"
+    )
+    parser.add_argument(
+        "--input",
+        choices=get_args(Input),
+        default="nhwc-uint8",
+        help="what frames are given as: bytes (default), or planes of floats for servers that take no bytes",
+    )
+    parser.add_argument(
+        "--input-range", choices=get_args(InputRange), help="of floats (default: 0-255), normalised: as in training"
+    )
+    parser.add_argument(
+        "--output-type",
+        choices=get_args(Output),
+        default="labels",
+        help="labels of the smallest type (default), labels-int32, or scores-float: every class's score of every pixel",
     )
     for name in DIMENSIONS:
         parser.add_argument(f"--{name}", type=_size, metavar="N", help=f"fix the {name} (default: dynamic)")

@@ -11,7 +11,6 @@ from fcnrt.contract.files import atomic_path
 from fcnrt.contract.flavours import cause, logger_of
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.profiles import Profile
-from fcnrt.contract.types import graph_label_dtype
 from fcnrt.errors import one_line
 
 from ..errors import ExportError
@@ -211,7 +210,8 @@ def expected_interface(source: EngineSource) -> tuple[TensorFacts, TensorFacts]:
     batch, height, width = (-1 if size is None else size for size in source.fixed)
     frames = ("frames", "UINT8", (batch, height, width, 3))
     if source.output == "labels":
-        return frames, ("labels", graph_label_dtype(source.classes).__name__.upper(), (batch, height, width))
+        labels = source.spec.interface.output_tensor(source.classes)
+        return frames, ("labels", labels.dtype.upper(), (batch, height, width))
     return frames, ("scores", TYPES[source.scores], (batch, source.classes, -1, -1))
 
 

@@ -87,6 +87,7 @@ def read_source(path: Path, tail: str) -> EngineSource:
     file = OnnxFile(path, data)
     file.check_weights(io.BytesIO(data), without_weights(data)[1])
     _check_graph(data, path)
+    _check_interface(file)
     check_quantization(file.proto, path)
     if tail == "kernel":
         file.cut_at_scores()
@@ -148,6 +149,15 @@ def _check_graph(data: bytes, path: Path) -> None:
         raise ExportError(
             f"{path}: does not pass onnx.checker ({first_line(error)}); copy it again, or {EXPORT_AGAIN}"
         ) from error
+
+
+def _check_interface(file: OnnxFile) -> None:
+    interface = file.spec.interface
+    if interface.planes or interface.output == "scores-float":
+        raise ExportError(
+            f"{file.path}: exported for other servers ({interface.input}, {interface.output}), which build engines of "
+            "it themselves; for fcnrt export without --input and --output-type"
+        )
 
 
 def _check_precision(source: EngineSource) -> None:

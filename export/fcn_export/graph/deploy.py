@@ -7,6 +7,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fcnrt.contract.interface import Interface
+from fcnrt.contract.spec import BYTES_TO_LABELS, Color
 from fcnrt.contract.tail import Tail
 
 from ..families import Fcn, InputContract, ScoreConv, ScoreDeconv
@@ -17,7 +19,7 @@ HALF_GAIN = 2.0**-8  # brings 0-255 inputs into the range of halves; a power of 
 
 
 class DeployedFcn(nn.Module):
-    """uint8 frames (N, H, W, 3) to uint8 labels (N, H, W) and float32 scores (N, C, h, w): the file contract.
+    """Frames to labels (N, H, W), or to logits (N, C, H, W), and to float32 scores (N, C, h, w): the file contract.
 
     Args:
         net: the network, already rewritten by `deploy`.
@@ -25,33 +27,62 @@ class DeployedFcn(nn.Module):
         tail: how the scores become labels.
         contract: the input it was trained on, channels in the order that frames have.
         gain: power of two that the normalised input is multiplied by.
+        interface: what frames are given as, and what is made of them.
     """
 
-    def __init__(self, net: Fcn, last_step: nn.Module | None, tail: Tail, contract: InputContract, gain: float):
+    def __init__(
+        self,
+        net: Fcn,
+        last_step: nn.Module | None,
+        tail: Tail,
+        contract: InputContract,
+        gain: float,
+        interface: Interface = BYTES_TO_LABELS,
+    ):
         super().__init__()
         self.net, self.last_step, self.tail = net, last_step, tail
+        self.contract, self.gain, self.interface = contract, gain, interface
         mean = torch.tensor(contract.mean, dtype=torch.float64) / contract.scale
         factor = gain * contract.scale / torch.tensor(contract.std, dtype=torch.float64)
         self.register_buffer("mean", mean.float().view(3, 1, 1))
         self.register_buffer("factor", factor.float().view(3, 1, 1))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        height, width = frames.shape[1:3]
+        height, width = (frames.shape[axis] for axis in self.interface.frame_axes[1:])
         x = pad_to_multiple(self._normalise(frames), self.net.multiple)
         scores = self.net.scores(x)
         if self.last_step is not None:
             scores = self.last_step(scores)
-        return _labels(scores, self.tail, height, width).to(torch.uint8), scores
+        return self._result(scores, height, width), scores
+
+    def as_given(self, frames: Tensor) -> Tensor:
+        """Frames uint8 (N, H, W, 3) as this network's interface has them."""
+        if not self.interface.planes:
+            return frames
+        if self.interface.input_range == "normalised":
+            return self.contract.normalise(frames, self.contract.color)
+        return frames.permute(0, 3, 1, 2).float()
+
+    def _result(self, scores: Tensor, height: int, width: int) -> Tensor:
+        if self.interface.output == "scores-float":
+            return _logits(scores, self.tail, height, width)
+        dtype = torch.uint8 if self.interface.output == "labels" else torch.int32
+        return _labels(scores, self.tail, height, width).to(dtype)
 
     def _normalise(self, frames: Tensor) -> Tensor:
-        x = frames.float().permute(0, 3, 1, 2)  # cast first, TensorRT transposes no uint8; (N, 3, H, W)
-        x = x - self.mean
+        if self.interface.input_range == "normalised":
+            x = frames if self.gain == 1 else frames * self.gain
+            return x.to(first_conv(self.net).weight.dtype)
+        x = frames if self.interface.planes else frames.float().permute(0, 3, 1, 2)  # TensorRT transposes no uint8
+        x = x - self.mean  # (N, 3, H, W)
         if (self.factor != 1).any():
             x = x * self.factor
         return x.to(first_conv(self.net).weight.dtype)
 
 
-def deploy(net: Fcn, contract: InputContract, color: str, half: bool) -> DeployedFcn:
+def deploy(
+    net: Fcn, contract: InputContract, color: Color, half: bool, interface: Interface = BYTES_TO_LABELS
+) -> DeployedFcn:
     """Rewrite a loaded network in place for inference and wrap it as the file contract wants it.
 
     Args:
@@ -59,6 +90,7 @@ def deploy(net: Fcn, contract: InputContract, color: str, half: bool) -> Deploye
         contract: the input it was trained on, scale known.
         color: "rgb" or "bgr", the channel order that frames will have.
         half: half-precision body; normalisation, score layers and everything after them stay float32.
+        interface: what frames are given as, and what is made of them.
     """
     net.eval().requires_grad_(False)
     last_step, tail = exact_tail(net)
@@ -71,7 +103,7 @@ def deploy(net: Fcn, contract: InputContract, color: str, half: bool) -> Deploye
     gain = HALF_GAIN if half and net.homogeneous and _reach(contract) > MODERATE else 1.0
     if half:
         halve_body(net, gain)
-    return DeployedFcn(net, last_step, tail, contract.in_order(color), gain).eval()
+    return DeployedFcn(net, last_step, tail, contract.in_order(color), gain, interface).eval()
 
 
 def _reach(contract: InputContract) -> float:
@@ -209,14 +241,21 @@ def _labels(scores: Tensor, tail: Tail, height: int, width: int) -> Tensor:
 
     torch's argmax, and ONNX's, which it becomes, keep the tie rule of fcnrt.ops.reference.argmax.
     """
-    if tail.kind == "none":
+    if tail.kind == "none":  # the window of labels is smaller than that of scores
         return _window(scores.argmax(1), tail.offset, height, width)
+    return _logits(scores, tail, height, width).argmax(1)
+
+
+def _logits(scores: Tensor, tail: Tail, height: int, width: int) -> Tensor:
+    """Scores (N, C, h, w) at every pixel: (N, C, height, width)."""
+    if tail.kind == "none":
+        return _window(scores, tail.offset, height, width)
     if tail.kind == "deconv":
         # (y + o + 1/2)/s - 1 is half-pixel sampling of row y + o - s/2
         logits = F.interpolate(scores, scale_factor=float(tail.stride), mode="bilinear", align_corners=False)
-        return _window(logits, tail.offset - tail.stride // 2, height, width).argmax(1)
+        return _window(logits, tail.offset - tail.stride // 2, height, width)
     align = tail.kind == "align_corners"
-    return F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=align).argmax(1)
+    return F.interpolate(scores, size=(height, width), mode="bilinear", align_corners=align)
 
 
 def _window(x: Tensor, offset: int, height: int, width: int) -> Tensor:

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
+from fcnrt.contract.interface import Interface, Tensor
 from fcnrt.contract.profiles import DIMENSIONS
 from fcnrt.contract.seal import sealed
 from fcnrt.contract.spec import ModelSpec
-from fcnrt.contract.types import graph_label_dtype
 
 from ..errors import ExportError
 from .deploy import DeployedFcn
@@ -38,13 +37,16 @@ def trace(network: DeployedFcn, fixed: Mapping[str, int], opset: int) -> ModelPr
         ExportError: the weights are too large for one ONNX file.
     """
     _check_bytes(network)
+    interface = network.interface
     model = _cleaned(_traced(network, fixed, opset))
-    _name_dimensions(model, fixed)
+    _name_dimensions(model, interface, network.net.classes, fixed)
     _keep_scores_inside(model)
-    _take_shapes_of_cast_frames(model)
-    if graph_label_dtype(network.net.classes) is np.uint8:
+    if not interface.planes:
+        _take_shapes_of_cast_frames(model)
+    output = interface.output_tensor(network.net.classes)
+    if output.dtype == "uint8":
         _cast_labels_through_float(model)
-    else:
+    elif output.dtype == "int32":
         _widen_labels(model)
     describe_tensors(model)
     return model
@@ -83,26 +85,30 @@ def _traced(network: DeployedFcn, fixed: Mapping[str, int], opset: int) -> Model
     # torch's TorchScript exporter: it writes opset 17 itself, where the newer one writes 18 and cannot convert Pad down
     batch, height, width = (fixed.get(name, size) for name, size in zip(DIMENSIONS, (1, *TRACED_SIZE), strict=True))
     frames = torch.randint(0, 256, (batch, height, width, 3), dtype=torch.uint8)
+    output = network.interface.output_tensor(network.net.classes).name
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecation of that exporter; tracer's remarks on constants
         torch.onnx.export(
             network,
-            (frames,),
+            (network.as_given(frames),),
             file,
             dynamo=False,
             opset_version=opset,
             input_names=["frames"],
-            output_names=["labels", "scores"],
-            dynamic_axes=_dynamic_axes(fixed),
+            output_names=[output, "scores"],
+            dynamic_axes=_dynamic_axes(network.interface, output, fixed),
         )
     return onnx.load_from_string(file.getvalue())
 
 
-def _dynamic_axes(fixed: Mapping[str, int]) -> dict[str, dict[int, str]]:
-    frame_axes = {axis: name for axis, name in enumerate(DIMENSIONS) if name not in fixed}
+def _dynamic_axes(interface: Interface, output: str, fixed: Mapping[str, int]) -> dict[str, dict[int, str]]:
+    frame_axes, output_axes = (
+        {axis: name for axis, name in zip(axes, DIMENSIONS, strict=True) if name not in fixed}
+        for axes in (interface.frame_axes, interface.output_axes)
+    )
     score_axes = {} if fixed.keys() == set(DIMENSIONS) else {0: "", 2: "", 3: ""}  # found again by inference
-    return {"frames": frame_axes, "labels": frame_axes, "scores": score_axes}
+    return {"frames": frame_axes, output: output_axes, "scores": score_axes}
 
 
 def _cleaned(model: ModelProto) -> ModelProto:
@@ -130,13 +136,16 @@ def _always_folded(node: Any) -> bool | None:
     return True if node.op_type == "ConstantOfShape" else None
 
 
-def _name_dimensions(model: ModelProto, fixed: Mapping[str, int]) -> None:
-    for value in (model.graph.input[0], model.graph.output[0]):
-        for dim, name in zip(value.type.tensor_type.shape.dim, DIMENSIONS, strict=False):
-            if name in fixed:
-                dim.dim_value = fixed[name]
-            else:
-                dim.dim_param = name
+def _name_dimensions(model: ModelProto, interface: Interface, classes: int, fixed: Mapping[str, int]) -> None:
+    _describe(model.graph.input[0], interface.input_tensor(), interface.frame_axes, fixed)
+    _describe(model.graph.output[0], interface.output_tensor(classes), interface.output_axes, fixed)
+
+
+def _describe(value: ValueInfoProto, tensor: Tensor, axes: tuple[int, int, int], fixed: Mapping[str, int]) -> None:
+    names = dict(zip(axes, DIMENSIONS, strict=True))
+    sizes = [fixed.get(names[axis], names[axis]) if axis in names else size for axis, size in enumerate(tensor.sizes)]
+    data_type = value.type.tensor_type.elem_type
+    value.CopyFrom(helper.make_tensor_value_info(value.name, data_type, sizes))
 
 
 def _keep_scores_inside(model: ModelProto) -> None:
@@ -172,7 +181,7 @@ def _cast_labels_through_float(model: ModelProto) -> None:
 
 
 def _widen_labels(model: ModelProto) -> None:
-    """int32 labels for more than 256 classes: no integer between the two is known to TensorRT and to WebGPU."""
+    """int32 labels, asked for or of more than 256 classes: TensorRT and WebGPU know no uint16."""
     cast = next(node for node in model.graph.node if "labels" in node.output)
     next(attribute for attribute in cast.attribute if attribute.name == "to").i = TensorProto.INT32
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT32

@@ -88,7 +88,7 @@ def check_half_range(network: DeployedFcn, cases: list[Case]) -> None:
     hooks = [module.register_forward_hook(note) for module in network.modules()]
     with torch.inference_mode():
         for frames in (*_saturated_frames(cases[0].frames.shape), *(case.frames for case in cases)):
-            network(frames)
+            network(network.as_given(frames))
     for hook in hooks:
         hook.remove()
     peak = float(torch.stack(peaks).amax())
@@ -98,7 +98,7 @@ def check_half_range(network: DeployedFcn, cases: list[Case]) -> None:
         )
 
 
-def compare(path: Path, cases: list[Case], precision: Precision) -> Agreement:
+def compare(path: Path, network: DeployedFcn, cases: list[Case], precision: Precision) -> Agreement:
     """Run the ONNX file in ONNX Runtime on the CPU and hold its labels against the upstream network's.
 
     Raises:
@@ -110,7 +110,8 @@ def compare(path: Path, cases: list[Case], precision: Precision) -> Agreement:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     equal = pixels = 0
     for case in cases:
-        labels = torch.from_numpy(session.run(["labels"], {"frames": case.frames.numpy()})[0].astype(np.int64))
+        (found,) = session.run(None, {"frames": network.as_given(case.frames).contiguous().numpy()})
+        labels = torch.from_numpy(found.argmax(1) if found.ndim == 4 else found.astype(np.int64))
         differs = labels != case.logits.argmax(1)
         _check_ties(case, labels, differs, precision)
         equal += int((~differs).sum())

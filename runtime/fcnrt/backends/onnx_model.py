@@ -13,9 +13,11 @@ import numpy as np
 
 from ..contract.onnx_file import Fixed, OnnxFile, no_onnx_file
 from ..contract.profiles import DIMENSIONS
+from ..contract.spec import BYTES_TO_LABELS
 from ..contract.types import Array, Shape
 from ..contract.weights import mapped, without_weights
 from ..errors import FrameError, ModelFileError, needs
+from .other_interfaces import take_bytes_and_give_labels
 
 
 class OnnxModel(OnnxFile):
@@ -23,6 +25,7 @@ class OnnxModel(OnnxFile):
 
     Attributes:
         file: the file itself, where `path` is a link to it.
+        rewritten: whether the graph is another than the file's, whose interface is not bytes to labels.
 
     Raises:
         ModelFileError: the file is damaged, foreign, newer, or not self-contained.
@@ -40,6 +43,9 @@ class OnnxModel(OnnxFile):
         except ValueError as error:
             raise no_onnx_file(path) from error
         super().__init__(path, skeleton)
+        self.rewritten = self.spec.interface != BYTES_TO_LABELS
+        if self.rewritten:
+            take_bytes_and_give_labels(self)
 
     @property
     def described(self) -> str:
@@ -121,6 +127,16 @@ class OnnxModel(OnnxFile):
                     tensor.external_data.add(key=key, value=str(value))
                 tensor.data_location = external
         serialized: bytes = self.proto.SerializeToString()
+        return serialized
+
+    def with_weights(self) -> bytes:
+        """The model as it stands, in one piece."""
+        complete = type(self.proto)()
+        complete.CopyFrom(self.proto)
+        for tensor in complete.graph.initializer:
+            if tensor.name in self._places and not tensor.raw_data:
+                tensor.raw_data = self.array(tensor).tobytes()
+        serialized: bytes = complete.SerializeToString()
         return serialized
 
     def _changed(self) -> ModelFileError:

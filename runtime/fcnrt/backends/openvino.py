@@ -71,7 +71,7 @@ def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_
     }
     with model.being_loaded(), engine_errors(f"cannot load {model.path}"):
         core = openvino.Core()
-        graph = core.read_model(model.file)
+        graph = core.read_model(model.with_weights() if model.rewritten else model.file)
         if reverse_channels:
             _reverse_channels(graph)
         compiled = core.compile_model(_cut_at_scores(graph), "CPU", settings)

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from ..contract.flavours import LEAN_MODULES, MODULES, cause, logger_of, version_tuple
 from ..contract.profiles import shape_text
 from ..contract.sidecar import REBUILD, Sidecar
-from ..contract.types import MAX_UINT8, Shape
+from ..contract.types import Shape
 from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line, pip_install
 from ..gpu.cuda import Gpu, Graph, Memory, Stream
 from ..gpu.kernels import Kernels
@@ -265,7 +265,7 @@ class _Context:
 def _check_labels(sidecar: Sidecar) -> None:
     """Refuse an engine whose labels are of another type than a Segmenter's."""
     classes = len(sidecar.spec.classes)
-    if sidecar.output == "labels" and classes > MAX_UINT8:
+    if sidecar.output == "labels" and sidecar.spec.interface.output_tensor(classes).dtype != "uint8":
         raise ModelFileError(
             f"{sidecar.path}: built with --tail graph, its labels of {classes} classes are int32, for other programs; "
             "build it without"

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..backends import read_certificate, read_model
 from ..contract.profiles import shape_text
 from ..contract.sidecar import Sidecar
+from ..contract.spec import BYTES_TO_LABELS, ModelSpec
 from ..errors import BackendError, MissingDependency, ModelFileError, one_line
 from ..segmenter import Segmenter
 
@@ -32,6 +33,8 @@ def info(options: argparse.Namespace) -> int:
     _show("classes", f"{len(spec.classes)}: {', '.join(spec.classes)}")
     _show("palette", spec.palette if isinstance(spec.palette, str) else "its own")
     _show("frames", f"uint8 {spec.color}, from {spec.min_size}x{spec.min_size} up")
+    if spec.interface != BYTES_TO_LABELS:
+        _show("interface", _interface(spec))
     _show("trained on", f"(frame * {spec.scale:.6g} - {_triple(spec.mean)}) / {_triple(spec.std)}{source}")
     _show("precision", spec.precision)
     _show("tail", tail.kind + (f", stride {tail.stride}, offset {tail.offset}" if tail.stride else ""))
@@ -93,6 +96,13 @@ def _convolutions(census: Mapping[str, Mapping[str, int]]) -> str:
         if "convolution" in kind:
             found.update(counts)
     return ", ".join(f"{count} convolutions in {precision}" for precision, count in found.items()) or "none counted"
+
+
+def _interface(spec: ModelSpec) -> str:
+    interface = spec.interface
+    floats = {"0-255": " of 0 to 255", "normalised": ", normalised"}[interface.input_range]
+    output = interface.output_tensor(len(spec.classes))
+    return f"{interface.input_tensor()}{floats if interface.planes else ''} to {output}"
 
 
 def _triple(values: tuple[float, float, float]) -> str:

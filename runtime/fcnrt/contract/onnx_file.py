@@ -6,20 +6,22 @@ The exporter builds engines from it and the runtime runs it; `onnx` is imported 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import ModelFileError, needs
 from .certificate import KEY, digest
 from .files import atomic_path
+from .interface import Tensor
 from .precision import Precision
 from .seal import PROPERTY, broken, graph_digest, read_seal, sealed, weights_digest
 from .spec import EXPORT_AGAIN, PREFIX, ModelSpec
-from .types import graph_label_dtype, label_dtype
 from .weights import Place, properties, with_property, without_weights
 
 PARITY = PREFIX + KEY
+_CAST = "uint8", "int32", "uint16"  # outer types that engines make of, or into, floats: by one Cast
 Fixed = tuple[int | None, int | None, int | None]  # batch, height, width; None where they are free
 
 
@@ -51,10 +53,11 @@ class OnnxFile:
             raise broken(str(path))
         self.spec = ModelSpec.from_metadata(self._metadata, str(path))
         self.proto = _parsed(path, data)
-        scores = _checked_scores(self.proto.graph, len(self.spec.classes), path)
+        scores = _checked_scores(self.proto.graph, self.spec, path)
         self.scores_type = precisions()[scores.type.tensor_type.elem_type]
         self.labels_type = _type_name(self.proto.graph.output[0])
-        batch, height, width = (dim.dim_value or None for dim in _dims(self.proto.graph.input[0])[:3])
+        dims = _dims(self.proto.graph.input[0])
+        batch, height, width = (dims[axis].dim_value or None for axis in self.spec.interface.frame_axes)
         self.fixed_shape: Fixed = batch, height, width
 
     @property
@@ -190,36 +193,47 @@ def _tensors(graph: Any) -> Iterator[Any]:
                 yield from _tensors(subgraph)
 
 
-def _checked_scores(graph: Any, classes: int, path: Path) -> Any:
-    """The description of `scores`, in a graph with the interface that every exported file has: no cut goes wrong."""
-    types = _onnx().TensorProto
-    labels_name = graph_label_dtype(classes).__name__
-    # files of before the change to int32 have the uint16 that labels are to become
-    label_types = {types.DataType.Value(kind(classes).__name__.upper()) for kind in (graph_label_dtype, label_dtype)}
+def _checked_scores(graph: Any, spec: ModelSpec, path: Path) -> Any:
+    """The description of `scores`, in a graph with the interface that its file tells of: no cut goes wrong."""
+    interface, classes = spec.interface, len(spec.classes)
+    frames, output = interface.input_tensor(), interface.output_tensor(classes)
+    scores = Tensor("scores", "float32", (None, classes, None, None))
     made = {name for node in graph.node for name in node.output}
     inner = [value for value in graph.value_info if value.name == "scores" and value.name in made]
-    if not (
-        _is(graph.input, "frames", (types.UINT8,), (None, None, None, 3))
-        and _is(graph.output, "labels", label_types, (None, None, None))
-        and _is(inner, "scores", precisions(), (None, classes, None, None))
-        and [node.op_type for node in graph.node if "frames" in node.input and node.op_type != "Shape"] == ["Cast"]
-        and [node.op_type for node in graph.node if "labels" in node.output] == ["Cast"]
-    ):
+    fits = (
+        _is(graph.input, frames)
+        and (_is(graph.output, output) or (interface.output == "labels" and _is(graph.output, _as_before(output))))
+        and (_is(inner, scores) or _is(inner, replace(scores, dtype="float16")))
+        and all(_behind_one_cast(graph, tensor) for tensor in (frames, output) if tensor.dtype in _CAST)
+    )
+    if not fits:
         got = "; ".join(" ".join(map(_text, values)) or "none" for values in (graph.input, graph.output, inner))
         raise ModelFileError(
-            f"{path}: expected input frames uint8 (N, H, W, 3), output labels {labels_name} (N, H, W), each behind "
-            f"one Cast, and inner tensor scores float (N, {classes}, h, w), got {got}; changed by another tool, "
-            f"{EXPORT_AGAIN}"
+            f"{path}: expected input {frames}, output {output}, integers behind one Cast, and inner tensor {scores}, "
+            f"got {got}; changed by another tool, {EXPORT_AGAIN}"
         )
     return inner[0]
 
 
-def _is(values: Sequence[Any], name: str, types: Collection[int], sizes: tuple[int | None, ...]) -> bool:
-    """Whether there is one tensor, of this name, one of these types and these sizes, where None is any."""
-    if [value.name for value in values] != [name] or values[0].type.tensor_type.elem_type not in types:
+def _as_before(labels: Tensor) -> Tensor:
+    """Labels of more than 256 classes in files of before their change to int32."""
+    return replace(labels, dtype="uint16") if labels.dtype == "int32" else labels
+
+
+def _behind_one_cast(graph: Any, tensor: Tensor) -> bool:
+    """Whether a Cast alone makes a tensor, or reads it, but for those who ask for its shape."""
+    nodes = [node for node in graph.node if tensor.name in (*node.input, *node.output) and node.op_type != "Shape"]
+    return [node.op_type for node in nodes] == ["Cast"]
+
+
+def _is(values: Sequence[Any], tensor: Tensor) -> bool:
+    """Whether these values are this one tensor."""
+    if [value.name for value in values] != [tensor.name] or _type_name(values[0]) != tensor.dtype:
         return False
     found = [dim.dim_value for dim in _dims(values[0])]
-    return len(found) == len(sizes) and all(size in (None, got) for size, got in zip(sizes, found, strict=True))
+    return len(found) == len(tensor.sizes) and all(
+        size in (None, got) for size, got in zip(tensor.sizes, found, strict=True)
+    )
 
 
 def _dims(value: Any) -> Any:
@@ -232,8 +246,9 @@ def _text(value: Any) -> str:
 
 
 def _type_name(value: Any) -> str:
-    name: str = _onnx().TensorProto.DataType.Name(value.type.tensor_type.elem_type)
-    return name.lower()
+    """numpy's name of a tensor's element type, or onnx's where that is no type of numpy's."""
+    name: str = _onnx().TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+    return {"float": "float32"}.get(name, name)
 
 
 def _replace(field: Any, items: list[Any]) -> None:

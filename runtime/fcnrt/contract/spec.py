@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..errors import ModelFileError
 from .facts import fact, keys, parsed, written
+from .interface import Interface, parse_interface, written_interface
 from .precision import Precision
 from .tail import MAX_TAIL, Tail, parse_tail
 from .validation import check_format, number, one_of, positive, several, text, told, triple, whole
@@ -17,6 +18,7 @@ FORMAT = 1  # of the metadata that is written, and the newest that is read
 PREFIX = "fcn."  # of our keys in an ONNX file's metadata
 EXPORT_AGAIN = "export the checkpoint again with export/to_onnx.py"
 Color = Literal["rgb", "bgr"]
+BYTES_TO_LABELS = Interface()
 # What other programs read of an image model, by the ONNX standard's names.
 _PIXEL_FORMATS = {"rgb": "Rgb8", "bgr": "Bgr8"}
 
@@ -31,7 +33,8 @@ class ModelSpec:
 
     A network was trained on x = (frame * scale - mean) / std, with frames 0 to 255; mean and std are in the channel
     order of `color`. All of that is inside the graph already: frames go in as they are. `input_color` is the order in
-    training and `input_source` says who said so; files of before have neither.
+    training and `input_source` says who said so; files of before have neither. `interface` stands in a file only
+    where it is another than bytes to labels.
     """
 
     family: str = field(metadata=fact(text))
@@ -49,6 +52,7 @@ class ModelSpec:
     tail: Tail = field(metadata=fact(parse_tail, asdict))
     input_color: str = field(default="", metadata=fact(one_of("rgb", "bgr", "")))
     input_source: str = field(default="", metadata=fact(text))
+    interface: Interface = field(default=BYTES_TO_LABELS, metadata=fact(parse_interface, written_interface))
 
     def __post_init__(self) -> None:
         if not isinstance(self.palette, str) and len(self.palette) != len(self.classes):
@@ -87,12 +91,18 @@ class ModelSpec:
 
     def facts(self) -> dict[str, Any]:
         """The facts as JSON values, without the prefix of their keys."""
-        return {"format": FORMAT, **written(self)}
+        facts = {"format": FORMAT, **written(self)}
+        if self.interface == BYTES_TO_LABELS:
+            del facts["interface"]
+        return facts
 
     def metadata(self) -> dict[str, str]:
         """The properties of an ONNX file: our facts as JSON, and the standard's own on images."""
+        ours = {PREFIX + key: json.dumps(value) for key, value in self.facts().items()}
+        if self.interface.input_range == "normalised":
+            return ours  # the standard has no word for it
         return {
-            **{PREFIX + key: json.dumps(value) for key, value in self.facts().items()},
+            **ours,
             "Image.BitmapPixelFormat": _PIXEL_FORMATS[self.color],
             "Image.ColorSpaceGamma": "SRGB",
             "Image.NominalPixelRange": "NominalRange_0_255",

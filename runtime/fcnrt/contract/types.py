@@ -24,8 +24,3 @@ Scores = npt.NDArray[np.float32]  # (N, C, h, w)
 def label_dtype(classes: int) -> type[np.uint8] | type[np.uint16]:
     """Return the dtype of labels: uint8 up to 256 classes, uint16 beyond."""
     return np.uint8 if classes <= MAX_UINT8 else np.uint16
-
-
-def graph_label_dtype(classes: int) -> type[np.uint8] | type[np.int32]:
-    """Return the dtype of a graph's own labels: beyond 256 classes int32, as TensorRT and WebGPU know no uint16."""
-    return np.uint8 if classes <= MAX_UINT8 else np.int32

@@ -228,7 +228,7 @@ def unsorted(model: onnx.ModelProto) -> None:
         (fact("format", [1]), "fcn.format is [1], expected 1"),
         (fact("classes", []), "invalid fcn.* metadata (expected class names, got [])"),
         (fact("classes", [1, 2]), "invalid fcn.* metadata (expected text, got 1)"),
-        (fact("classes", ["a", "b"]), "inner tensor scores float (N, 2, h, w), got frames uint8"),
+        (fact("classes", ["a", "b"]), "inner tensor scores float32 (?, 2, ?, ?), got frames uint8"),
         (fact("min_size", 0), "invalid fcn.* metadata (expected a whole number from 1 to 4096, got 0)"),
         (fact("min_size", "32"), "invalid fcn.* metadata (expected a whole number from 1 to 4096, got '32')"),
         (fact("precision", "int8"), "says that it is int8, its convolutions are fp32"),
