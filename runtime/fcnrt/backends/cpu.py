@@ -13,6 +13,7 @@ from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
 from ..ops.resizing import resized
 from .base import Backend, Options
 from .choice import choose
+from .frame_memory import check_memory, least_bytes_per_pixel
 from .onnx_model import OnnxModel, check_fixed_shape
 from .recent import Recent
 
@@ -74,11 +75,13 @@ class CpuBackend(Backend):
         self.spec, self.engine = model.spec, network.engine
         in_integers = model.spec.precision == Precision.INT8 and network.precision == Precision.FP32
         self.precision = Precision.INT8.value if in_integers else network.precision
+        self._bytes_per_pixel = least_bytes_per_pixel(model.proto.graph, self.precision)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="fcnrt")  # starts a thread when it is first needed
         self._upsamplers: Recent[LabelUpsampler] = Recent(MAX_SHAPES)
 
     def check_shape(self, shape: Shape) -> None:
         check_fixed_shape(shape, self._model.fixed_shape, self._model.path)
+        check_memory(shape, self._bytes_per_pixel)
 
     def label(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> None:
         self._mark("checks")

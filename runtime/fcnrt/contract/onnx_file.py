@@ -15,6 +15,7 @@ from ..errors import ModelFileError, needs
 from .certificate import KEY, digest
 from .files import atomic_path
 from .interface import Tensor
+from .operators import check_operators
 from .precision import Precision
 from .seal import PROPERTY, broken, graph_digest, read_seal, sealed, weights_digest
 from .spec import EXPORT_AGAIN, PREFIX, ModelSpec
@@ -54,6 +55,7 @@ class OnnxFile:
         self.spec = ModelSpec.from_metadata(self._metadata, str(path))
         self.proto = _parsed(path, data)
         scores = _checked_scores(self.proto.graph, self.spec, path)
+        check_operators(self.proto, path)
         self.scores_type = precisions()[scores.type.tensor_type.elem_type]
         self.labels_type = _type_name(self.proto.graph.output[0])
         dims = _dims(self.proto.graph.input[0])
