@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +90,22 @@ def pip_install(package: str) -> str:
     """
     if package.startswith("fcnrt["):
         package = _origin() + package.removeprefix("fcnrt")
-    return f"{shlex.quote(_short(sys.executable))} -m pip install {shlex.quote(package)}"
+    return f"{shlex.quote(short(sys.executable))} -m pip install {shlex.quote(package)}"
+
+
+def fcnrt_command(words: str) -> str:
+    """`fcnrt WORDS` as it works when it is typed: with the folder in front where the shell would not find it."""
+    program = Path(sys.executable).with_name("fcnrt")
+    if not program.is_file():  # run from the sources
+        return f"{shlex.quote(short(sys.executable))} -m fcnrt {words}"
+    found = shutil.which("fcnrt") == str(program)
+    return f"{'fcnrt' if found else shlex.quote(short(program))} {words}"
+
+
+def short(path: str | Path) -> str:
+    """A path as it is typed from the current folder, where that is above it."""
+    path, here = Path(path), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _origin() -> str:
@@ -103,12 +119,4 @@ def _origin() -> str:
     if record is None:
         return "fcnrt"
     address = urlparse(json.loads(record)["url"])
-    return _short(unquote(address.path)) if address.scheme == "file" else "fcnrt"
-
-
-def _short(path: str) -> str:
-    """A path as it is typed from the current folder, where that is above it."""
-    here = Path.cwd()
-    if Path(path) == here:
-        return "."
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+    return short(unquote(address.path)) if address.scheme == "file" else "fcnrt"

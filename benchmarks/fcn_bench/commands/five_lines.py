@@ -21,6 +21,7 @@ from fcn_export.checkpoints.opening import open_checkpoint
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcn_export.families import Fcn, InputContract
 from fcnrt.contract.arguments import Parser
+from fcnrt.errors import short
 
 from ..arguments import add_output, whole_number
 from ..data.datasets import DataError
@@ -90,7 +91,7 @@ def measure(options: argparse.Namespace) -> None:
     print("\n".join(slip_table(result)))
     output = options.output or RESULTS / "five-lines.json"
     write_result(result, output)
-    print(f"wrote {output}")
+    print(f"wrote {short(output)}")
 
 
 def _network(options: argparse.Namespace) -> tuple[Fcn, InputContract, str]:

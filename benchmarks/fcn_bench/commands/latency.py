@@ -20,6 +20,7 @@ from typing import Any
 
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcnrt.contract.arguments import Parser
+from fcnrt.errors import fcnrt_command, short
 
 from ..arguments import add_output, size, whole_number
 from ..data.frame_pool import decode_ms
@@ -89,7 +90,7 @@ def _run(options: argparse.Namespace, setup: Setup, command: list[str], output: 
     result["load_average"]["after"] = load_average()
     status()
     write_result(result, output)
-    print(f"wrote {output}\nnext: python benchmarks/report.py")
+    print(f"wrote {short(output)}\nnext: {fcnrt_command('report')}")
     return result
 
 

@@ -25,7 +25,7 @@ from fcn_export.command_line import add_checkpoint_flags, add_version, run_comma
 from fcnrt import FcnrtError
 from fcnrt.backends import gpu_index
 from fcnrt.contract.arguments import Parser
-from fcnrt.errors import one_line
+from fcnrt.errors import one_line, short
 from fcnrt.segmenter import PRECISIONS
 
 from ..arguments import add_output, amount, whole_number
@@ -160,7 +160,7 @@ def _write(result: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
     for number, (row, facts) in enumerate(zip(rows, result["rows"], strict=True), start=1):
         facts["worst"] = row.draw(pictures, f"{number}")
     write_result(_without_nan(result), path)
-    print(f"wrote {path}, and pictures of the worst frames to {pictures}/")
+    print(f"wrote {short(path)}, and pictures of the worst frames to {short(pictures)}/")
 
 
 def _without_nan(value: Any) -> Any:

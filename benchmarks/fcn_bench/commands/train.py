@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import shlex
 import textwrap
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from fcn_export.command_line import add_version, run_command
 from fcnrt.contract.arguments import Parser
-from fcnrt.errors import pip_install
+from fcnrt.errors import fcnrt_command, pip_install, short
 from fcnrt.pictures.fonts import note_on
 from fcnrt.pictures.writing import write_image
 
@@ -183,8 +184,8 @@ def _announce(run: Run) -> None:
 def _report(run: Run) -> None:
     best = max(run.rows, key=lambda row: row["miou"])
     path = run.checkpoint("best")
-    print(f"{path}  mIoU {best['miou']:.3f} after epoch {best['epoch']:.0f}, {path.stat().st_size / 1e6:.1f} MB")
-    print(f"next: python export/to_onnx.py {path}")
+    print(f"{short(path)}  mIoU {best['miou']:.3f} after epoch {best['epoch']:.0f}, {path.stat().st_size / 1e6:.1f} MB")
+    print(f"next: {fcnrt_command(f'export {shlex.quote(short(path))}')}")
 
 
 def _parser(program: str = "train.py") -> argparse.ArgumentParser:

@@ -80,7 +80,7 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
         OSError: one cannot be read.
     """
     if not paths:
-        raise ReportError("no results: run benchmarks/parity.py or benchmarks/latency.py first, or name their files")
+        raise ReportError("no results: run `fcnrt parity` or `fcnrt bench` first, or name their files")
     order = list(SECTIONS)
     return sorted((_read(path) for path in paths), key=lambda source: (order.index(source.kind), source.path.name))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from fcnrt.contract.arguments import Parser
 from fcnrt.contract.flavours import MODULES
 from fcnrt.contract.profiles import shape_text
 from fcnrt.contract.sidecar import Sidecar, sidecar_path
-from fcnrt.errors import one_line
+from fcnrt.errors import fcnrt_command, one_line, short
 
 from ..command_line import add_version, run_command, tool
 from ..engines.shape_profiles import chosen_profiles, parse_profile, parse_shape
@@ -184,7 +185,7 @@ def _built(
 def _report(engine: Sidecar, flavour: Flavour, activations: int, unopened: str) -> None:
     path, spec = engine.path, engine.spec
     output_type = f"{engine.scores_type.dtype} (N, C, h, w)" if engine.output == "scores" else "uint8 (N, H, W)"
-    print(f"{path}  {engine.nbytes / 1e6:.1f} MB")
+    print(f"{short(path)}  {engine.nbytes / 1e6:.1f} MB")
     print(f"  network    {spec.family} {spec.variant}, {len(spec.classes)} classes, {spec.precision}")
     print(f"  runs on    {flavour.title}, compute capability {', '.join(f'{sm // 10}.{sm % 10}' for sm in engine.sm)}")
     print(f"  output     {engine.output} {output_type}")
@@ -196,7 +197,7 @@ def _report(engine: Sidecar, flavour: Flavour, activations: int, unopened: str) 
     print(f"  engine     {_layers_text(engine.layers['engine'], unopened)}")
     print(f"  kernels    {len(engine.kernels)}")
     ahead = "" if engine.options["gpu"] else f"copy it and {sidecar_path(path).name} to such a GPU, then "
-    print(f"next: {ahead}fcnrt segment {path} street.mp4 -o out/")
+    print(f"next: {ahead}{fcnrt_command(f'segment {shlex.quote(short(path))} street.mp4 -o out/')}")
 
 
 def _convolutions_text(layers: dict[str, dict[str, int]]) -> str:

@@ -7,6 +7,7 @@ python export/to_onnx.py fcn_resnet50 --precision fp16 -o fcn_resnet50-fp16.onnx
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,6 +17,7 @@ from fcnrt.contract.interface import Input, InputRange, Interface, Output, Tenso
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.profiles import DIMENSIONS, MAX_SIDE
 from fcnrt.contract.spec import ModelSpec
+from fcnrt.errors import fcnrt_command, short
 
 from ..checkpoint_options import checkpoint_options
 from ..command_line import add_checkpoint_flags, add_version, run_command, tool
@@ -77,7 +79,7 @@ def export(options: argparse.Namespace) -> Path:
     _report(output, opened, spec, agreement, fixed)
     if frames is not None and quantisation is not None:
         report_quantisation(quantisation, frames)
-    print(f"next: fcnrt segment {output} street.jpg -o out/")
+    print(f"next: {fcnrt_command(f'segment {shlex.quote(short(output))} street.jpg -o out/')}")
     return output
 
 
@@ -190,7 +192,7 @@ def _report(output: Path, opened: Opened, spec: ModelSpec, agreement: Agreement,
     made = interface.output_tensor(len(classes))
     some = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
     sizes = ", ".join(f"{height}x{width}" for height, width in agreement.sizes)
-    print(f"{output}  {output.stat().st_size / 1e6:.1f} MB")
+    print(f"{short(output)}  {output.stat().st_size / 1e6:.1f} MB")
     print(f"  network    {net.family} {net.variant} ({net.source})")
     for line in opened.assumptions:
         print(f"  {line}")

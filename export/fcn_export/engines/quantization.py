@@ -8,7 +8,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from ..errors import ExportError
 
-_REMEDY = "export the checkpoint with export/to_onnx.py --precision int8"
+_REMEDY = "export the checkpoint with --precision int8"
 _REFUSED = {
     TensorProto.UINT8: 'uint8, of which its parser makes something else (it warns "Defaulting to INT8")',
     TensorProto.INT32: "int32 (quantised biases), which its parser refuses",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from ..contract.certificate import Certificate, check_loss, checked_certificate
 from ..contract.kinds import command_for
 from ..contract.sidecar import Sidecar
 from ..contract.spec import ModelSpec
-from ..errors import BackendError, ModelFileError, UsageError
+from ..errors import BackendError, ModelFileError, UsageError, fcnrt_command, short
 from .base import Backend, Options
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ __all__ = [
     "Backend", "Options", "check_path", "open_backend", "read_certificate", "read_model", "read_spec", "seal_model",
 ]  # fmt: skip
 
-EXPORT_COMMANDS = {".onnx": "export/to_onnx.py CHECKPOINT", ".engine": "export/build_engine.py MODEL.onnx"}
+_MADE_BY = {".onnx": "export CHECKPOINT", ".engine": "build MODEL.onnx"}
 
 
 def open_backend(path: Path, options: Options) -> Backend:
@@ -127,7 +128,7 @@ def _check_covered(backend: Backend, certificate: Certificate, path: Path) -> No
     if not certificate.covers(backend.precision):
         backend.close()
         raise ModelFileError(
-            f"{path}: certified, but not for {backend.precision}; certify it with benchmarks/parity.py "
+            f"{path}: certified, but not for {backend.precision}; certify it with fcnrt parity "
             f"--precision {backend.precision}, or use precision='fp32'"
         )
 
@@ -167,10 +168,9 @@ def _is_for_the_cpu(options: Options) -> bool:
 
 def check_path(path: Path) -> None:
     """Raise ModelFileError where a path cannot be a model's: by its name, or because nothing is there."""
-    if path.suffix not in EXPORT_COMMANDS:
-        raise ModelFileError(
-            f"{path}: expected a .onnx or .engine file, got {path.suffix or 'no suffix'}"
-            f"{command_for(path) or '; make one of a checkpoint: fcnrt export CHECKPOINT'}"
-        )
+    if path.suffix not in _MADE_BY:
+        remedy = command_for(path) or f"; make one of a checkpoint: {fcnrt_command('export CHECKPOINT')}"
+        raise ModelFileError(f"{path}: expected a .onnx or .engine file, got {path.suffix or 'no suffix'}{remedy}")
     if not path.is_file():
-        raise ModelFileError(f"{path}: no such file; make it with: python {EXPORT_COMMANDS[path.suffix]} -o {path}")
+        making = fcnrt_command(f"{_MADE_BY[path.suffix]} -o {shlex.quote(short(path))}")
+        raise ModelFileError(f"{path}: no such file; make it with: {making}")

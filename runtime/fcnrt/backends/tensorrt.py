@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from ..contract.flavours import LEAN_MODULES, MODULES, cause, logger_of, version_tuple
 from ..contract.profiles import shape_text
-from ..contract.sidecar import REBUILD, Sidecar
+from ..contract.sidecar import Sidecar, rebuild
 from ..contract.types import Shape
 from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line, pip_install
 from ..gpu.cuda import Gpu, Graph, Memory, Stream
@@ -208,7 +208,7 @@ class _Engine:
         reason = self._last_error()
         if re.search("out.?of.?memory", reason, re.IGNORECASE):
             raise BackendError(f"{self.sidecar.path}: {self.gpu.out_of_memory()} ({reason})")
-        raise ModelFileError(f"{self.sidecar.path}: {self.title} cannot load it: {reason}; {REBUILD}")
+        raise ModelFileError(f"{self.sidecar.path}: {self.title} cannot load it: {reason}; {rebuild()}")
 
     def _check_tensors(self) -> None:
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
@@ -217,7 +217,7 @@ class _Engine:
         if names != expected or profiles != len(self.sidecar.profiles):
             raise ModelFileError(
                 f"{self.sidecar.path}: expected tensors {expected} and {len(self.sidecar.profiles)} profiles as its "
-                f"sidecar says, got {names} and {profiles}; {REBUILD}"
+                f"sidecar says, got {names} and {profiles}; {rebuild()}"
             )
 
 
@@ -305,13 +305,13 @@ def _check_target(sidecar: Sidecar, gpu: Gpu, version: str) -> None:
     if gpu.sm not in sidecar.sm and not newer_will_do:
         raise ModelFileError(
             f"{sidecar.path}: built for compute capability {sidecar.capabilities}, {gpu.name} has {gpu.capability}; "
-            f"{REBUILD}"
+            f"{rebuild()}"
         )
     newer_will_do = sidecar.version_compatible and version_tuple(sidecar.version) <= version_tuple(version)
     if version != sidecar.version and not newer_will_do:
         raise ModelFileError(
             f"{sidecar.path}: built with {sidecar.flavour} {sidecar.version}, installed is {version}; "
-            f"{pip_install(f'{sidecar.flavour}=={sidecar.version}')}, or {REBUILD}"
+            f"{pip_install(f'{sidecar.flavour}=={sidecar.version}')}, or {rebuild()}"
         )
 
 

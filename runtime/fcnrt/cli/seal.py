@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..backends import seal_model
-from ..contract.certificate import MEASURE
+from ..contract.certificate import measure
 from ..errors import one_line
 
 
@@ -21,5 +21,5 @@ def seal(options: argparse.Namespace) -> int:
     certified = seal_model(options.model)
     print(one_line(f"{options.model}: sealed as it is"))
     if certified:
-        print(f"  its certificate was of what it was before, and is taken away; {MEASURE}")
+        print(f"  its certificate was of what it was before, and is taken away; {measure()}")
     return 0

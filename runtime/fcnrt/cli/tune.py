@@ -118,7 +118,7 @@ def _verdict(ratios: Mapping[Way, float], precision: str) -> str:
     if ratios[faster] < WORTHWHILE and faster.precision != USUAL.precision:
         text += (
             f"; --precision {faster.precision} takes {ratios[faster] / alike[best]:.2f} of its time, and is taken by "
-            f"itself where the file is certified for it (benchmarks/parity.py --precision {faster.precision} --certify)"
+            f"itself where the file is certified for it (fcnrt parity --precision {faster.precision} --certify)"
         )
     return text
 

@@ -14,13 +14,17 @@ import reprlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ModelFileError
+from ..errors import ModelFileError, fcnrt_command
 from .facts import fact, parsed, written
 from .validation import by_name, check_format, each, share, text, told, whole
 
 FORMAT = 1  # of the certificate that is written, and the newest that is read
 KEY = "parity"  # in a sidecar, and behind the prefix in an ONNX file
-MEASURE = "measure it: python benchmarks/parity.py CHECKPOINT MODEL --data DATA --certify"
+
+
+def measure() -> str:
+    """What to do for a certificate."""
+    return f"measure it: {fcnrt_command('parity CHECKPOINT MODEL --data DATA --certify')}"
 
 
 @dataclass(frozen=True)
@@ -107,17 +111,17 @@ def checked_certificate(record: Any, subject: str, source: str) -> Certificate:
         ModelFileError: there is none, it is damaged, edited or newer, or the file was changed afterwards.
     """
     if record is None:
-        raise ModelFileError(f"{source}: not certified; {MEASURE}")
+        raise ModelFileError(f"{source}: not certified; {measure()}")
     if not isinstance(record, dict):
-        raise ModelFileError(f"{source}: its certificate is damaged ({reprlib.repr(record)}); {MEASURE}")
-    check_format("format of its certificate", record.get("format"), FORMAT, source, MEASURE)
-    with told(f"{source}: its certificate is damaged", MEASURE):
+        raise ModelFileError(f"{source}: its certificate is damaged ({reprlib.repr(record)}); {measure()}")
+    check_format("format of its certificate", record.get("format"), FORMAT, source, measure())
+    with told(f"{source}: its certificate is damaged", measure()):
         sealed = record.get("seal") == digest({key: value for key, value in record.items() if key != "seal"})
         if not sealed:
-            raise ModelFileError(f"{source}: its certificate was edited; {MEASURE}")
+            raise ModelFileError(f"{source}: its certificate was edited; {measure()}")
         certificate = parsed(Certificate, record)
     if certificate.subject != subject:
-        raise ModelFileError(f"{source}: the file was changed after it was certified; {MEASURE}")
+        raise ModelFileError(f"{source}: the file was changed after it was certified; {measure()}")
     return certificate
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ModelFileError
+from ..errors import ModelFileError, fcnrt_command
 from .certificate import KEY as PARITY
 from .facts import fact, parsed, written
 from .files import write_json
@@ -22,8 +22,12 @@ from .seal import broken, content_digest, sealed_content
 from .spec import ModelSpec
 from .validation import check_format, exactly, one_of, several, text, told, whole
 
-REBUILD = "build it again: python export/build_engine.py MODEL.onnx --force"
 FORMAT = 1  # of the sidecar that is written, and the newest that is read
+
+
+def rebuild() -> str:
+    """What to do where an engine cannot be used."""
+    return f"build it again: {fcnrt_command('build MODEL.onnx --force')}"
 
 
 def _profiles(profiles: tuple[Profile, ...]) -> list[dict[str, list[int]]]:
@@ -102,11 +106,11 @@ class Sidecar:
         try:
             plan = self.path.read_bytes()
         except OSError as error:
-            raise ModelFileError(f"{self.path}: cannot be read ({error.strerror}); {REBUILD}") from error
+            raise ModelFileError(f"{self.path}: cannot be read ({error.strerror}); {rebuild()}") from error
         if hashlib.sha256(plan).hexdigest() != self.sha256:
             raise ModelFileError(
                 f"{self.path}: not the engine that {sidecar_path(self.path).name} describes (altered, cut short or "
-                f"replaced); {REBUILD}"
+                f"replaced); {rebuild()}"
             )
         return plan
 
@@ -163,8 +167,8 @@ def seal_file(engine: Path) -> bool:
 
 def _parsed(engine: Path, content: Mapping[str, Any]) -> Sidecar:
     path = sidecar_path(engine)
-    check_format("format", content.get("format"), FORMAT, str(path), REBUILD)
-    with told(f"{path}: invalid", REBUILD):
+    check_format("format", content.get("format"), FORMAT, str(path), rebuild())
+    with told(f"{path}: invalid", rebuild()):
         return parsed(
             Sidecar,
             exactly(dict)(content["engine"]),
@@ -180,8 +184,8 @@ def _parsed(engine: Path, content: Mapping[str, Any]) -> Sidecar:
 def _read(engine: Path) -> dict[str, Any]:
     path = sidecar_path(engine)
     if not path.is_file():
-        raise ModelFileError(f"{engine}: {path.name} is missing beside it; copy both files, or {REBUILD}")
-    with told(f"{path}: damaged", REBUILD):
+        raise ModelFileError(f"{engine}: {path.name} is missing beside it; copy both files, or {rebuild()}")
+    with told(f"{path}: damaged", rebuild()):
         try:
             content = path.read_text(encoding="utf-8")
         except OSError as error:

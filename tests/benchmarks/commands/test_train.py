@@ -28,6 +28,7 @@ from fcn_export.families.torchvision_fcn import TorchvisionFcn
 from fcn_export.families.tramac import TramacResNetFcn, TramacVggFcn
 from fcn_export.families.vgg import VGG16
 from fcn_export.families.zijundeng import ZijundengFcn
+from fcnrt.errors import fcnrt_command
 from tiny_networks import WIDTHS, narrow, narrow_resnet
 
 TINY = {
@@ -72,8 +73,8 @@ def test_every_family_goes_straight_to_onnx(tree, tmp_path, capsys, arch):
     assert train.main(options(tree, tmp_path, arch)) == 0
     told = capsys.readouterr().out
     best = tmp_path / f"{arch}-best.pth"
-    command = next(line for line in told.splitlines() if line.startswith("next: "))
-    words = command.removeprefix("next: python export/to_onnx.py ").split()
+    printed = next(line for line in told.splitlines() if line.startswith("next: "))
+    words = printed.removeprefix(f"next: {fcnrt_command('export')} ").split()
     assert words == [str(best)]
     assert to_onnx.main([*words, "-o", str(tmp_path / "net.onnx")]) == 0
     assert f"{TINY[arch][0].family} " in capsys.readouterr().out
@@ -170,7 +171,7 @@ def test_finished_run_with_resume_trains_no_more(tree, tmp_path, capsys):
     before = (tmp_path / "training.pt").stat().st_mtime_ns
     assert train.main(options(tree, tmp_path, D2L, 1, "--resume")) == 0
     assert (tmp_path / "training.pt").stat().st_mtime_ns == before
-    assert "next: python export/to_onnx.py" in capsys.readouterr().out
+    assert f"next: {fcnrt_command('export')} " in capsys.readouterr().out
 
 
 def test_options_reach_what_they_name(tree, tmp_path):

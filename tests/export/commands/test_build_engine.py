@@ -25,6 +25,7 @@ from fcn_export.errors import ExportError
 from fcn_export.kernels import compiling
 from fcnrt.contract.sidecar import read_sidecar
 from fcnrt.contract.spec import ModelSpec
+from fcnrt.errors import fcnrt_command
 from network_names import MANY_CLASSES
 from tiny_networks import CLASSES, NAMES, tiny
 
@@ -208,7 +209,7 @@ def test_report(model: Path, kernels_asked_for: list[Any], capsys: pytest.Captur
         "  profile    1x64x64 to 1x128x128, fastest at 1x65x97",
     ]
     assert "  precision  24 fp16, 1 fp32 convolutions in the parsed network, as in the file" in lines
-    assert lines[-1].endswith(f"fcnrt segment {engine} street.mp4 -o out/")
+    assert lines[-1].endswith(f"{fcnrt_command('segment')} {engine} street.mp4 -o out/")
 
 
 def test_same_request_reuses_the_engine(

@@ -21,6 +21,7 @@ from fcn_export.commands import to_onnx
 from fcn_export.errors import ExportError
 from fcn_export.families.torchvision_fcn import TorchvisionFcn
 from fcn_export.graph import onnx_file, verify
+from fcnrt.errors import fcnrt_command
 from places import ROOT
 from tiny_networks import many_classes, narrow_resnet, tiny, upstream_state
 
@@ -43,7 +44,9 @@ def test_prints_what_was_made_and_the_next_command(checkpoint: Path, capsys: pyt
     assert to_onnx.main([str(checkpoint)]) == 0
     lines = capsys.readouterr().out.splitlines()
     made = checkpoint.with_name("net.onnx")
-    assert lines[0].startswith(f"{made}  ") and lines[-1] == f"next: fcnrt segment {made} street.jpg -o out/"
+    assert (
+        lines[0].startswith(f"{made}  ") and lines[-1] == f"next: {fcnrt_command(f'segment {made} street.jpg -o out/')}"
+    )
     report = dict(line.split(maxsplit=1) for line in lines[1:-1])
     assert report["network"] == "torchvision fcn (pytorch/vision)"
     assert report["precision"] == "fp32"

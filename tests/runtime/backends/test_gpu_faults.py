@@ -12,6 +12,7 @@ import pytest
 
 import fcnrt
 from exports import Export, save
+from fcnrt.contract.sidecar import rebuild
 from fcnrt.errors import pip_install
 from frames import frames_of
 from simulated.foreign import TorchLike
@@ -35,7 +36,7 @@ def refusal(kind: type[Exception], text: str, path: Path, **arguments: object) -
 
 def test_engine_for_another_gpu(model: Path, make_host: MakeHost) -> None:
     host = make_host(sm=75)
-    text = "built for compute capability 8.6, 8.9, Simulated GPU has 7.5; build it again: python export/build_engine.py"
+    text = f"built for compute capability 8.6, 8.9, Simulated GPU has 7.5; {rebuild()}"
     refusal(fcnrt.ModelFileError, text, host.model(model, sm=[86, 89]))
 
 

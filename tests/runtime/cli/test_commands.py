@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import fcnrt
 from exports import Export
 from fcnrt.cli import scripts
 from fcnrt.cli.main import main
-from fcnrt.errors import pip_install
+from fcnrt.errors import fcnrt_command, pip_install
 from processes import run
 
 COMMANDS = ["segment", "info", *scripts.SCRIPTS]
@@ -93,22 +94,46 @@ def test_advice_names_this_python_and_where_fcnrt_came_from(tmp_path: Path, monk
     assert pip_install("av>=18").endswith("-m pip install 'av>=18'")
 
 
+def test_commands_that_are_named_work_as_they_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "my env/bin/python"
+    python.parent.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(python))
+    assert fcnrt_command("info x") == "'my env/bin/python' -m fcnrt info x"
+    python.with_name("fcnrt").touch(mode=0o755)
+    assert fcnrt_command("info x") == "'my env/bin/fcnrt' info x"
+    monkeypatch.setenv("PATH", str(python.parent))
+    assert fcnrt_command("info x") == "fcnrt info x"
+    # That of another environment is not this one.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "fcnrt").touch(mode=0o755)
+    assert fcnrt_command("info x") == "'my env/bin/fcnrt' info x"
+
+
+def test_advice_can_be_typed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my net.pth").touch()
+    done = run("-m", "fcnrt", "segment", tmp_path / "my net.pth", "x.png", "-o", "out", folder=tmp_path)
+    advice = done.stderr.partition("this is a checkpoint: ")[2]
+    followed = subprocess.run(advice, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert followed.returncode == 1 and followed.stderr.startswith("fcnrt export: my net.pth: ")
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (
             ("segment", "y.png", "x.onnx", "-o", "out"),
-            "the model comes first: fcnrt segment MODEL y.png",
+            "the model comes first: {fcnrt} segment MODEL y.png",
         ),
-        (("segment", "x.pth", "y.png", "-o", "out"), "got .pth; this is a checkpoint: fcnrt export x.pth"),
-        (("info", "x.ckpt"), "this is a checkpoint: fcnrt export x.ckpt"),
+        (("segment", "x.pth", "y.png", "-o", "out"), "got .pth; this is a checkpoint: {fcnrt} export x.pth"),
+        (("info", "x.ckpt"), "this is a checkpoint: {fcnrt} export x.ckpt"),
         (
             ("segment", "model", "y.png", "-o", "out"),
-            "no suffix; make one of a checkpoint: fcnrt export CHECKPOINT",
+            "no suffix; make one of a checkpoint: {fcnrt} export CHECKPOINT",
         ),
         (("segment", "x.onnx", "y.png", "-o", "out"), "x.onnx: no such file; make it with: "),
-        (("build", "x.pth"), "expected an ONNX file; this is a checkpoint: fcnrt export x.pth"),
-        (("build", "x.engine"), "expected an ONNX file; this is an engine: fcnrt segment x.engine INPUT"),
+        (("build", "x.pth"), "expected an ONNX file; this is a checkpoint: {fcnrt} export x.pth"),
+        (("build", "x.engine"), "expected an ONNX file; this is an engine: {fcnrt} segment x.engine INPUT"),
     ],
 )
 def test_a_file_given_to_the_wrong_command_is_told_the_right_one(
@@ -117,4 +142,4 @@ def test_a_file_given_to_the_wrong_command_is_told_the_right_one(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     status, _, err = words_of(capsys, *words)
-    assert status == 1 and expected in err and err.count("\n") == 1
+    assert status == 1 and expected.format(fcnrt=fcnrt_command("").strip()) in err and err.count("\n") == 1

@@ -20,7 +20,7 @@ from fcn_bench.parity.certify import CertifyError, certify, revoke
 from fcnrt import ModelFileError, Segmenter, UsageError
 from fcnrt.backends import read_certificate, read_model, read_spec
 from fcnrt.cli.main import main
-from fcnrt.contract.certificate import FORMAT, MEASURE, Certificate, checked_certificate, digest, points_lost
+from fcnrt.contract.certificate import FORMAT, Certificate, checked_certificate, digest, measure, points_lost
 from fcnrt.contract.seal import sealed_content
 from fcnrt.contract.sidecar import sidecar_path
 from fcnrt.pictures.writing import write_image
@@ -129,13 +129,13 @@ def test_revoked(model: Path) -> None:
     before = model.read_bytes()
     assert not revoke(model)
     assert revoke(certified(model))
-    assert model.read_bytes() == before and refusal(model) == f"not certified; {MEASURE}"
+    assert model.read_bytes() == before and refusal(model) == f"not certified; {measure()}"
 
 
 def test_files_without_a_certificate_serve_those_who_ask_for_none(model: Path) -> None:
     with Segmenter(model, device="cpu"):
         pass
-    assert refusal(model) == f"not certified; {MEASURE}"
+    assert refusal(model) == f"not certified; {measure()}"
 
 
 @pytest.mark.parametrize(
@@ -171,14 +171,14 @@ def test_edited_figures_are_noticed(name: str, model: Path) -> None:
     if name == "reference_miou":
         record[name] = 0.5
     set_property(model, KEY, json.dumps(record))
-    assert refusal(model) == f"its certificate was edited; {MEASURE}"
+    assert refusal(model) == f"its certificate was edited; {measure()}"
 
 
 def test_certificates_of_another_file(exported: Export, model: Path) -> None:
     text = metadata(certified(model))[KEY]
     other = Path(shutil.copy(exported("d2l fcn32s"), model.with_name("other.onnx")))
     set_property(other, KEY, text)
-    assert refusal(other) == f"the file was changed after it was certified; {MEASURE}"
+    assert refusal(other) == f"the file was changed after it was certified; {measure()}"
 
 
 def test_changed_weights(model: Path) -> None:
@@ -189,14 +189,14 @@ def test_changed_weights(model: Path) -> None:
     values.flat[0] = np.nextafter(values.flat[0], np.inf)
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     save(proto, model)
-    assert refusal(model) == f"the file was changed after it was certified; {MEASURE}"
+    assert refusal(model) == f"the file was changed after it was certified; {measure()}"
 
 
 def test_changed_facts(model: Path) -> None:
     """Labels are made by the tail that the metadata names."""
     certified(model)
     set_property(model, "fcn.tail", json.dumps({"kind": "align_corners", "stride": 0, "offset": 0}))
-    assert refusal(model) == f"the file was changed after it was certified; {MEASURE}"
+    assert refusal(model) == f"the file was changed after it was certified; {measure()}"
 
 
 def test_what_other_tools_add_and_rewrite_is_harmless(model: Path) -> None:
@@ -230,7 +230,7 @@ def test_what_other_tools_add_and_rewrite_is_harmless(model: Path) -> None:
 def test_damaged_certificates_spoil_nothing_else(text: str, reason: str, model: Path) -> None:
     set_property(model, KEY, text)
     assert read_spec(model).family == "torchvision"
-    assert refusal(model).startswith(reason) and refusal(model).endswith(MEASURE)
+    assert refusal(model).startswith(reason) and refusal(model).endswith(measure())
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def edit_sidecar(engine: Path, edit: Any) -> None:
 
 def test_certified_engines_run(engine: Path) -> None:
     plan, before = engine.read_bytes(), json.loads(sidecar_path(engine).read_text())
-    assert engine_refusal(engine) == f"not certified; {MEASURE}"
+    assert engine_refusal(engine) == f"not certified; {measure()}"
     certified(engine, device="cuda:0")
     with Segmenter(engine, device="cuda", require_parity=0.1) as segment:
         assert segment(frames_of(1, 65, 43)[0]).shape == (65, 43)
@@ -316,7 +316,7 @@ def test_certified_engines_run(engine: Path) -> None:
 
 def test_figures_of_engines_are_sealed(engine: Path) -> None:
     edit_sidecar(certified(engine), lambda facts: facts["parity"].update(miou=0.6))
-    assert engine_refusal(engine) == f"its certificate was edited; {MEASURE}"
+    assert engine_refusal(engine) == f"its certificate was edited; {measure()}"
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_figures_of_engines_are_sealed(engine: Path) -> None:
 )
 def test_changed_sidecars(edit: Any, engine: Path) -> None:
     edit_sidecar(certified(engine), edit)
-    assert engine_refusal(engine) == f"the file was changed after it was certified; {MEASURE}"
+    assert engine_refusal(engine) == f"the file was changed after it was certified; {measure()}"
 
 
 def test_changed_plans(engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -359,10 +359,10 @@ def test_info_prints_the_certificate(model: Path, capsys: pytest.CaptureFixture[
 
 def test_info_says_why_there_is_none(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(model)]) == 0
-    assert capsys.readouterr().out.endswith(f"  parity      none: not certified; {MEASURE}\n")
+    assert capsys.readouterr().out.endswith(f"  parity      none: not certified; {measure()}\n")
     set_property(certified(model), "fcn.classes", json.dumps([f"thing {index}" for index in range(7)]))
     assert main(["info", str(model)]) == 0
-    assert f"  parity      none: the file was changed after it was certified; {MEASURE}" in capsys.readouterr().out
+    assert f"  parity      none: the file was changed after it was certified; {measure()}" in capsys.readouterr().out
 
 
 def test_info_of_engines(engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -375,7 +375,7 @@ def test_segment_can_require_parity(model: Path, tmp_path: Path, capsys: pytest.
     write_image(picture, frames_of(1, 33, 47)[0])
     command = ["segment", str(model), str(picture), "-o", str(tmp_path / "out"), "--require-parity", "0.1"]
     assert main(command) == 1
-    assert capsys.readouterr().err == f"fcnrt: {model}: not certified; {MEASURE}\n"
+    assert capsys.readouterr().err == f"fcnrt: {model}: not certified; {measure()}\n"
     certified(model)
     assert main(command) == 0
 

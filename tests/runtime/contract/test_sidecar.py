@@ -14,7 +14,7 @@ from fcnrt import ModelFileError, Tail
 from fcnrt.backends import read_spec
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.profiles import Profile
-from fcnrt.contract.sidecar import FORMAT, REBUILD, Sidecar, read_sidecar
+from fcnrt.contract.sidecar import FORMAT, Sidecar, read_sidecar, rebuild
 from model_facts import FACTS
 
 PLAN = b"a plan"
@@ -72,7 +72,7 @@ def refusal(engine: Path) -> str:
         read_sidecar(engine)
     text = str(caught.value)
     assert "\n" not in text and len(text) < 600
-    assert text.startswith(f"{engine}") and text.endswith(REBUILD)
+    assert text.startswith(f"{engine}") and text.endswith(rebuild())
     return text
 
 
@@ -145,7 +145,7 @@ def test_profiles_take_shapes_within_their_bounds(shape: tuple[int, int, int], t
 
 
 def test_missing_sidecar(engine: Path) -> None:
-    assert refusal(engine) == f"{engine}: net.engine.json is missing beside it; copy both files, or {REBUILD}"
+    assert refusal(engine) == f"{engine}: net.engine.json is missing beside it; copy both files, or {rebuild()}"
 
 
 @pytest.mark.parametrize(
@@ -172,12 +172,12 @@ def test_damaged_and_foreign_sidecars(content: str | bytes, text: str, engine: P
 @pytest.mark.parametrize("newer", [FORMAT + 1, pytest.param(10**400, id="huge")])
 def test_newer_sidecars(newer: int, engine: Path) -> None:
     text = refusal(written(engine, changed("format", newer)))
-    assert f"this fcnrt reads up to {FORMAT}; upgrade fcnrt, or {REBUILD}" in text
+    assert f"this fcnrt reads up to {FORMAT}; upgrade fcnrt, or {rebuild()}" in text
 
 
 @pytest.mark.parametrize("number", [None, 0, -1, 1.0, "1", True, [1], math.inf, math.nan])
 def test_formats_that_are_none(number: object, engine: Path) -> None:
-    assert f"format is {number!r}, expected 1; {REBUILD}" in refusal(written(engine, changed("format", number)))
+    assert f"format is {number!r}, expected 1; {rebuild()}" in refusal(written(engine, changed("format", number)))
 
 
 REQUIRED = [
@@ -289,7 +289,7 @@ def test_plans_altered_cut_short_or_replaced(content: bytes, engine: Path) -> No
     with pytest.raises(ModelFileError) as caught:
         sidecar.plan()
     assert str(caught.value) == (
-        f"{engine}: not the engine that net.engine.json describes (altered, cut short or replaced); {REBUILD}"
+        f"{engine}: not the engine that net.engine.json describes (altered, cut short or replaced); {rebuild()}"
     )
 
 
