@@ -104,7 +104,7 @@ def reason_not_to_run(command: str) -> str | None:
 
 def is_name(command: str) -> bool:
     """Whether a page only names a command, as `fcnrt segment`: its help is printed."""
-    return bool(re.fullmatch(r"fcnrt \w+", command))
+    return bool(re.fullmatch(r"fcnrt [\w-]+", command))
 
 
 @pytest.mark.parametrize("command", [command for command in SESSIONS if not reason_not_to_run(command)])

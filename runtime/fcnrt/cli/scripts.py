@@ -11,6 +11,7 @@ from ..errors import one_line, pip_install
 SCRIPTS = {  # command: (module, extra that it needs, what it does)
     "export": ("fcn_export.commands.to_onnx", "export", "make a checkpoint an ONNX file"),
     "build": ("fcn_export.commands.build_engine", "engine", "make an ONNX file a TensorRT engine"),
+    "server-config": ("fcn_export.commands.to_server", "cpu", "write what Triton or DeepStream needs to serve a model"),
     "train": ("fcn_bench.commands.train", "bench", "train an FCN of any family"),
     "parity": ("fcn_bench.commands.parity", "bench", "hold models against their checkpoint"),
     "bench": ("fcn_bench.commands.latency", "bench", "time a model beside other engines"),

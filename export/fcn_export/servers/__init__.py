@@ -1,0 +1,1 @@
+"""What servers of others need to serve our files."""
