@@ -48,6 +48,7 @@ NOT_RUN = {
     r"(latency|video_rate|tail)\.py": "takes minutes; tests/benchmarks runs short ones",
     r"report\.py": "reads what latency.py wrote; tests/benchmarks makes reports",
     r"--precision int8": "needs frames that look like something; tests/export calibrates on drawn ones",
+    r"--deepstream": "needs a file that another command makes; tests/export/servers runs both",
     r"--require-parity": "needs a certified file; tests/runtime/test_certificate.py makes them",
 }
 PYTHON_NOT_RUN = {
