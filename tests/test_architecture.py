@@ -25,7 +25,7 @@ ARROWS = {
     "pictures": {"errors", "contract"},
     "segmenter": {"errors", "contract", "ops", "gpu", "backends", "pictures"},
     "video": {"errors", "contract", "gpu", "pictures", "segmenter"},
-    "serving": {"errors", "contract", "pictures", "video"},
+    "serving": {"errors", "contract", "pictures", "segmenter", "video", "fcnrt"},
     "cli": {"ops", "errors", "contract", "backends", "pictures", "segmenter", "serving", "video", "fcnrt"},
     "__main__": {"cli"},
     "fcnrt": {"errors", "contract", "ops", "gpu", "pictures", "segmenter"},  # the face: __init__.py

@@ -40,6 +40,7 @@ NOT_RUN = {
     r"fcn_resnet50 ": "downloads torchvision's weights",
     r"\.engine|build_engine\.py|fcnrt build": "needs a GPU; tests/export builds for RTX, tests/gpu runs engines",
     r"rtsp://|camera:": "needs a camera; tests/runtime/video has servers",
+    r"fcnrt serve|^curl ": "runs until it is ended; tests/runtime/serving asks it",
     r"examples/": "tests/examples runs them",
     r" runs/": "tests/test_docs_own_data.py runs the page from top to bottom",
     r"train\.py|fcnrt train": "needs a data set; tests/benchmarks trains on drawn ones",
@@ -55,6 +56,8 @@ PYTHON_NOT_RUN = {
     '"fcn.onnx"': "shows what not to do",
     "certified.onnx": "needs a certified file; tests/runtime/test_certificate.py makes them",
     "cv2.dnn.": "needs a file of one size; tests/export/graph/test_other_runtimes.py runs them all",
+    "InferenceServer": "serves until it is ended; tests/runtime/serving does, and asks by tritonclient",
+    "tritonclient": "needs a server; tests/runtime/serving has one",
     ".cuda()": "needs a GPU; tests/gpu runs torch tensors",
 }
 

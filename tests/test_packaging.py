@@ -39,7 +39,8 @@ def test_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         for path in (ROOT / folder / package).rglob("*.py")
     }
     packs = {f"fcnrt/gpu/packs/{path.name}" for path in (ROOT / "runtime/fcnrt/gpu/packs").glob("*.json")}
-    pages = {f"fcnrt/serving/static/{path.name}" for path in (ROOT / "runtime/fcnrt/serving/static").iterdir()}
+    static = "fcnrt/serving/live/static"
+    pages = {f"{static}/{path.name}" for path in (ROOT / "runtime" / static).iterdir()}
     assert names == expected | {"fcnrt/py.typed"} | packs | pages
 
 

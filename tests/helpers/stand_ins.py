@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fcnrt.errors import BackendError
 from fcnrt.video.frames import Frame, Labelled
 
 SIZE = (3, 5)
@@ -83,3 +85,33 @@ def failing_at(number: int, error: BaseException) -> Callable[[int], None]:
             raise error
 
     return before
+
+
+class HeldSegmenter:
+    """For a server: labels that are the red channel, none before `go` is set.
+
+    Attributes:
+        began: whether a call has begun.
+        shapes: of the labels of each call.
+        observed: the frames and seconds of each call that a server was told of.
+        refused: what it raises, if anything.
+    """
+
+    BAD = 200  # a red with which it fails
+    classes, palette, device = ("road", "car"), np.array([[128, 64, 128], [0, 0, 142]], np.uint8), "cpu"
+
+    def __init__(self) -> None:
+        self.go, self.began = threading.Event(), threading.Event()
+        self.shapes: list[tuple[int, ...]] = []
+        self.observed: list[tuple[int, float]] = []
+        self.refused: Exception | None = None
+
+    def __call__(self, frames: Any) -> Any:
+        self.began.set()
+        self.go.wait()
+        if self.refused:
+            raise self.refused
+        if (frames[..., 0] == self.BAD).any():
+            raise BackendError("stand-in: cannot")
+        self.shapes.append(frames.shape[:3])
+        return frames[..., 0].copy()

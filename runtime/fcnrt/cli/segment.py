@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..backends import check_path
-from ..segmenter import ENGINES, PRECISIONS, Segmenter
 from ..video.sinks import STDOUT
 from ..video.sources.deinterlacing import DEINTERLACE
-from .argument_types import count, key_value, legend_of, levels, points, positive, rate, seconds, share, size
+from .argument_types import count, key_value, legend_of, levels, positive, rate, seconds, share, size
 from .jobs import check_codings, check_targets, plan_jobs
 from .lists import expand_lists
+from .model import add_model_arguments, open_segmenter
 from .outputs import SideOutputs, add_coding_arguments, add_output_arguments, coding_of
 from .run import Run
 from .selection import add_selection_arguments
@@ -60,37 +60,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--stats", action="store_true", help="print rates, queues, latency and drops of each stage")
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
-    _add_model_arguments(parser.add_argument_group("model"))
+    add_model_arguments(parser.add_argument_group("model"))
     _add_input_arguments(parser.add_argument_group("inputs"))
     _add_stream_arguments(parser.add_argument_group("cameras and network streams"))
     add_selection_arguments(parser.add_argument_group("what is looked at"))
     add_coding_arguments(parser.add_argument_group("how overlay videos are encoded"))
     add_output_arguments(parser.add_argument_group("films in parts, events, and a page for browsers"))
     parser.set_defaults(run=segment, refuse=parser.error)
-
-
-def _add_model_arguments(group: Any) -> None:
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
-    group.add_argument("--threads", type=positive, help="threads of the engine on the CPU (all cores)")
-    group.add_argument(
-        "--engine",
-        default="auto",
-        choices=ENGINES,
-        help="of the CPU (auto: onnxruntime, or what `fcnrt tune` found to be faster)",
-    )
-    group.add_argument(
-        "--precision",
-        default="auto",
-        choices=PRECISIONS,
-        help="that the CPU computes in (auto: fp32, or bf16 where that is faster and the file is certified for it)",
-    )
-    group.add_argument(
-        "--input-size", type=size, metavar="HxW", help="resize frames to this for the network; labels keep their size"
-    )
-    group.add_argument("--no-graph", action="store_true", help="on GPUs, do not replay the network as a CUDA graph")
-    group.add_argument(
-        "--require-parity", type=points, metavar="POINTS", help="refuse a model not certified to lose at most these"
-    )
 
 
 def _add_input_arguments(group: Any) -> None:
@@ -164,7 +140,7 @@ def segment(options: argparse.Namespace) -> int:
         options.refuse(f"--show: expected one live input, got {len(live)}; --serve shows several")
     with SideOutputs(options) as side_outputs:
         with interrupts_end_at_once():
-            segmenter = _segmenter(options)
+            segmenter = open_segmenter(options)
         with segmenter:
             side_outputs.prepare(segmenter.classes)
             run = Run(segmenter, options, side_outputs)
@@ -177,17 +153,3 @@ def segment(options: argparse.Namespace) -> int:
                 run.add(other)
     run.report()
     return 1 if run.failed else 0
-
-
-def _segmenter(options: argparse.Namespace) -> Segmenter:
-    return Segmenter(
-        options.model,
-        device=options.device,
-        threads=options.threads,
-        color="rgb",
-        input_size=options.input_size,
-        graphs=not options.no_graph,
-        engine=options.engine,
-        precision=options.precision,
-        require_parity=options.require_parity,
-    )

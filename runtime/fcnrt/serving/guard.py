@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -32,10 +32,11 @@ class Guard:
         app: the application.
         address: where it listens.
         token: or None.
+        open_paths: that are answered without it.
     """
 
-    def __init__(self, app: App, address: Address, token: str | None) -> None:
-        self._app, self._address, self._token = app, address, token
+    def __init__(self, app: App, address: Address, token: str | None, open_paths: Collection[str] = ()) -> None:
+        self._app, self._address, self._token, self._open_paths = app, address, token, open_paths
         self._cookie = f"fcnrt-{address.port}"  # browsers keep one jar for all ports
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -50,7 +51,7 @@ class Guard:
         answer: Any = self._app
         if not self._named_rightly(request):
             answer = PlainTextResponse(f"expected the address {self._address.url}\n", 421)
-        elif self._token and not self._knows(request, given):
+        elif self._token and scope["path"] not in self._open_paths and not self._knows(request, given):
             answer = PlainTextResponse("expected ?token=... or an Authorization header\n", 401)
         elif self._token and given and scope["path"] == "/":
             clean = request.url.remove_query_params("token")

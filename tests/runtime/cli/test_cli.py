@@ -308,14 +308,14 @@ def test_an_interrupt_while_libraries_are_loaded_ends_at_once(place: str, model:
     """As an exception it would meet an engine's own code, which crashes; here nobody may catch it."""
     script = f"""
 import os, signal, sys
-from fcnrt.cli import main, run, segment
+from fcnrt.cli import main, model, run
 def interrupted(*words, **options):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
         for _ in range(1000): pass
     except BaseException:
         sys.exit("an exception")
-{"run" if place == "open_source" else "segment"}.{place} = interrupted
+{"run" if place == "open_source" else "model"}.{place} = interrupted
 sys.exit(main.main(sys.argv[1:]))
 """
     command = [sys.executable, "-c", script, "segment", model, "test:*3", "-o", str(tmp_path / "film.mp4")]

@@ -15,7 +15,7 @@ from fcnrt.cli.main import main
 from fcnrt.errors import fcnrt_command, pip_install
 from processes import run
 
-COMMANDS = ["segment", "info", *scripts.SCRIPTS]
+COMMANDS = ["segment", "serve", "info", *scripts.SCRIPTS]
 
 
 def words_of(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[object, str, str]:

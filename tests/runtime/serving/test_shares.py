@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fcnrt.serving.shares import MinuteOfShares
+from fcnrt.serving.live.shares import MinuteOfShares
 
 
 def test_a_minute_is_the_mean_of_the_last_sixty_seconds() -> None:

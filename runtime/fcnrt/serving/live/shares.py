@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..video.shares import Shares
+from ...video.shares import Shares
 
 SPAN_S = 60
 

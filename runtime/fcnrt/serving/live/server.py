@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
 from collections.abc import Collection, Sequence
 from itertools import count
 from types import TracebackType
-from typing import Any
 
-from ..contract.types import UInt8Array
-from ..errors import needs
-from ..pictures.drawing import Drawing
-from ..video.frames import FrameSource
-from .address import Address, listening_socket, parse_address
+from ...contract.types import UInt8Array
+from ...pictures.drawing import Drawing
+from ...video.frames import FrameSource
+from ..address import Address
+from ..guard import App, Guard
+from ..hosting import Host
 from .app import Bell, Site
-from .guard import Guard
 from .stream import LiveStream
 
 CLIENTS = 8
@@ -42,21 +38,11 @@ class LiveServer:
     """
 
     def __init__(self, where: str, *, token: str | None = None, clients: int = CLIENTS) -> None:
-        with needs("Starlette", "serve"):
-            import starlette  # noqa: F401
-        with needs("uvicorn", "serve"):
-            import uvicorn  # noqa: F401
-        address = parse_address(where)
-        self._listener = listening_socket(address)
-        self.address = Address(address.host, self._listener.getsockname()[1])
-        self._token = token
         self._streams: dict[str, LiveStream] = {}
-        self._bell, self._started = Bell(), threading.Event()
+        self._bell = Bell()
         self._site = Site(self._streams, clients, self._bell)
-        self._server = self._made(clients)
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="fcnrt serve", daemon=True)
-        self._thread.start()
-        self._started.wait()
+        self._host = Host(where, lambda address: self._made(address, token), connections=2 * clients + _STRANGERS)
+        self.address = self._host.address
 
     def stream(
         self,
@@ -86,9 +72,8 @@ class LiveServer:
 
     def close(self) -> None:
         """Send all clients away; may be called twice."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._end)
-            self._thread.join()
+        self._host.call(self._bell.close)
+        self._host.close()
 
     def __enter__(self) -> LiveServer:
         return self
@@ -98,34 +83,13 @@ class LiveServer:
     ) -> None:
         self.close()
 
-    def _made(self, clients: int) -> Any:
-        import uvicorn
+    def _made(self, address: Address, token: str | None) -> App:
         from starlette.applications import Starlette
 
-        config = uvicorn.Config(
-            Guard(Starlette(routes=self._site.routes), self.address, self._token),
-            log_config=None,
-            log_level="critical",
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            limit_concurrency=2 * clients + _STRANGERS,
-            timeout_graceful_shutdown=1,
-        )
-        return uvicorn.Server(config)
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._started.set()
-        await self._server.serve(sockets=[self._listener])
+        return Guard(Starlette(routes=self._site.routes), address, token)
 
     def _ring(self) -> None:
-        with contextlib.suppress(RuntimeError):  # closed meanwhile
-            self._loop.call_soon_threadsafe(self._bell.ring)
-
-    def _end(self) -> None:
-        self._server.should_exit = True
-        self._bell.close()
+        self._host.call(self._bell.ring)
 
 
 def _free_name(name: str, taken: Collection[str]) -> str:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..contract.types import UInt8Array
-from ..pictures.drawing import Drawing
-from ..video.frames import FrameSource, Labelled, Sink
-from ..video.shares import Shares, class_shares
-from ..video.sinks.pace import Pace
-from ..video.statistics import Statistics
+from ...contract.types import UInt8Array
+from ...pictures.drawing import Drawing
+from ...video.frames import FrameSource, Labelled, Sink
+from ...video.shares import Shares, class_shares
+from ...video.sinks.pace import Pace
+from ...video.statistics import Statistics
 from .shares import MinuteOfShares
 from .snapshot import Snapshot
 

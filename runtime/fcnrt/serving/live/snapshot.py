@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ..contract.types import UInt8Array
-from ..pictures.drawing import Drawing
-from ..pictures.writing import jpeg_of, png_of_labels
-from ..video.frames import Labelled
-from ..video.sinks.host import host_labels, host_pixels
+from ...contract.types import UInt8Array
+from ...pictures.drawing import Drawing
+from ...pictures.writing import jpeg_of, png_of_labels
+from ...video.frames import Labelled
+from ...video.sinks.host import host_labels, host_pixels
 
 
 class Snapshot:

@@ -1,0 +1,83 @@
+"""An ASGI application that is served from a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import needs
+from .address import Address, listening_socket, parse_address
+from .guard import App
+
+
+class Host:
+    """Serves an application until it is closed.
+
+    Args:
+        where: [HOST:]PORT; without a host this machine alone gets there, with port 0 it is any that is free.
+        application: makes it, for the address where it is served.
+        connections: that may be open at the same time; others are told to come again.
+        farewell_s: seconds that answers have to be finished in when it is closed.
+
+    Attributes:
+        address: where it listens.
+
+    Raises:
+        MediaError: it cannot listen there.
+        MissingDependency: Starlette or uvicorn is not installed.
+        ValueError: `where` is no [HOST:]PORT.
+    """
+
+    def __init__(
+        self, where: str, application: Callable[[Address], App], *, connections: int, farewell_s: int = 1
+    ) -> None:
+        with needs("Starlette", "serve"):
+            import starlette  # noqa: F401
+        with needs("uvicorn", "serve"):
+            import uvicorn  # noqa: F401
+        address = parse_address(where)
+        self._listener = listening_socket(address)
+        self.address = Address(address.host, self._listener.getsockname()[1])
+        self._server = _server(application(self.address), connections, farewell_s)
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="fcnrt serve", daemon=True)
+        self._thread.start()
+        self._started.wait()
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Have a function called in the event loop's thread; nothing happens after the end."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
+
+    def close(self) -> None:
+        """Send all clients away; may be called twice."""
+        if self._thread.is_alive():
+            self.call(self._end)
+            self._thread.join()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._started.set()
+        await self._server.serve(sockets=[self._listener])
+
+    def _end(self) -> None:
+        self._server.should_exit = True
+
+
+def _server(application: App, connections: int, farewell_s: int) -> Any:
+    import uvicorn
+
+    config = uvicorn.Config(
+        application,
+        log_config=None,
+        log_level="critical",
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        limit_concurrency=connections,
+        timeout_graceful_shutdown=farewell_s,
+    )
+    return uvicorn.Server(config)
