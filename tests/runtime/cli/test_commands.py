@@ -37,7 +37,8 @@ def test_each_command_has_help_of_its_own(command: str, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("words", [(), ("help",), ("--help",)])
 def test_alone_it_lists_the_commands(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = words_of(capsys, *words)
-    assert status == 0 and all(f"\n    {command} " in out for command in COMMANDS)
+    listed = {line.split()[0] for line in out.splitlines() if line.startswith("    ")}
+    assert status == 0 and listed >= set(COMMANDS)
 
 
 @pytest.mark.parametrize(
