@@ -2,7 +2,7 @@
 
 Each Python gets an environment of its own, without constraints and without torch; the tests take the exported files
 that this Python, which has torch, makes of the tiny networks. What passed with which versions goes into
-docs/compatibility.md. Pythons are found as pythonX.Y on the PATH or among pyenv's.
+docs/pythons.md. Pythons are found as pythonX.Y on the PATH or among pyenv's.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build/compatibility"
 MODELS = FOLDER / "models"
-PAGE = ROOT / "docs/compatibility.md"
+PAGE = ROOT / "docs/pythons.md"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 INSTALLED = (".[cpu,video,serve]", "pytest", "pytest-timeout", "rtsp", "cuda-bindings", "cuda-core")
-SHOWN = ("numpy", "onnx", "onnxruntime", "av", "opencv-python-headless", "pillow", "cuda-bindings")
+SHOWN = ("numpy", "onnx", "onnxruntime", "av", "pillow", "cuda-bindings")
 TESTS = ("tests/runtime",)
-HEAD = """# Compatibility
+HEAD = """# Pythons and packages
 
 `make compatibility` runs the tests of the runtime (`tests/runtime`, without those that need torch) on each Python that
 it finds, in an environment of its own with the newest packages, without constraints. What passed the last time:

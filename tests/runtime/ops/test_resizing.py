@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
 import numpy as np
@@ -79,9 +78,20 @@ def test_frames_are_left_alone_and_independent(antialias: bool) -> None:
     assert both.flags.writeable
 
 
-@pytest.mark.parametrize(("package", "antialias"), [("PIL.Image", True), ("cv2", False)])
-def test_without_the_package(package: str, antialias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    text = "input_size on the CPU needs Pillow and OpenCV: "
-    with pytest.raises(fcnrt.MissingDependency, match=f"^{re.escape(text)}"):
-        resized(frames_of(1, 9, 14), (5, 6), antialias)
+def test_averaging_needs_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(fcnrt.MissingDependency, match="Pillow is needed for this"):
+        resized(frames_of(1, 9, 14), (5, 6), True)
+
+
+@pytest.mark.parametrize("source, target", SIZES)
+def test_without_opencv_numpy_does_the_same(
+    source: tuple[int, int], target: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    frames = frames_of(3, *source)
+    found = resized(frames, target, False)
+    assert found.shape == (3, *target, 3) and found.dtype == np.uint8 and found.flags.writeable
+    assert np.abs(found.astype(int) - reference.resize(frames, target, False)).max() <= 1
+    for value in (0, 1, 128, 254, 255):
+        assert (resized(np.full_like(frames, value), target, False) == value).all()
