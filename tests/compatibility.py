@@ -20,7 +20,15 @@ FOLDER = ROOT / "build/compatibility"
 MODELS = FOLDER / "models"
 PAGE = ROOT / "docs/pythons.md"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-INSTALLED = (".[cpu,video,serve]", "pytest", "pytest-timeout", "rtsp", "cuda-bindings", "cuda-core")
+INSTALLED = (
+    ".[cpu,openvino,video,serve,fonts]",
+    "opencv-python-headless",
+    "pytest",
+    "pytest-timeout",
+    "rtsp",
+    "cuda-bindings",
+    "cuda-core",
+)
 SHOWN = ("numpy", "onnx", "onnxruntime", "av", "pillow", "cuda-bindings")
 TESTS = ("tests/runtime",)
 HEAD = """# Pythons and packages

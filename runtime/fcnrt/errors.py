@@ -72,12 +72,12 @@ def first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def needs(package: str, extra: str = "video") -> Iterator[None]:
-    """Around the import of a package of an optional extra of fcnrt's: raises MissingDependency where it fails."""
+def needs(package: str, install: str = "fcnrt[video]") -> Iterator[None]:
+    """Around the import of a package that `install` brings: raises MissingDependency where it fails."""
     try:
         yield
     except ImportError as error:
-        advice = pip_install(f"fcnrt[{extra}]")
+        advice = pip_install(install)
         raise MissingDependency(f"{package} is needed for this: {advice} ({first_line(error)})") from error
 
 

@@ -166,5 +166,5 @@ def _status(file: Path) -> tuple[int, ...]:
 
 def load_package(name: str) -> Any:
     """A package of the `ort` extra; raises MissingDependency."""
-    with needs(name, "cpu"):
+    with needs(name, "fcnrt[cpu]"):
         return importlib.import_module(name)

@@ -90,7 +90,7 @@ def computed_in(compiled: Any) -> str:
 
 def load_openvino() -> Any:
     """openvino; raises MissingDependency."""
-    with needs("openvino", "openvino"), _no_telemetry():
+    with needs("openvino", "fcnrt[openvino]"), _no_telemetry():
         import openvino
     return openvino
 

@@ -152,7 +152,7 @@ def seal_file(path: Path) -> bool:
 
 
 def _onnx() -> Any:
-    with needs("onnx", "cpu"):
+    with needs("onnx", "fcnrt[cpu]"):
         import onnx
     return onnx
 

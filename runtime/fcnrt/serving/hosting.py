@@ -34,9 +34,9 @@ class Host:
     def __init__(
         self, where: str, application: Callable[[Address], App], *, connections: int, farewell_s: int = 1
     ) -> None:
-        with needs("Starlette", "serve"):
+        with needs("Starlette", "fcnrt[serve]"):
             import starlette  # noqa: F401
-        with needs("uvicorn", "serve"):
+        with needs("uvicorn", "fcnrt[serve]"):
             import uvicorn  # noqa: F401
         address = parse_address(where)
         self._listener = listening_socket(address)

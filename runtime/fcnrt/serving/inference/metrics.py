@@ -22,7 +22,7 @@ class Metrics:
     """
 
     def __init__(self, inside: Callable[[], int], waiting: Callable[[], int]) -> None:
-        with needs("prometheus_client", "serve"):
+        with needs("prometheus_client", "fcnrt[serve]"):
             from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
         self._registry = CollectorRegistry()
         kind: dict[str, Any] = {"registry": self._registry}

@@ -96,4 +96,6 @@ def _reader(where: str, *, timeout: float, **decoding: Any) -> FrameSource:
     try:
         return OpenCvReader(where, timeout=timeout)
     except MissingDependency as error:
+        if camera(where) is not None:
+            raise
         raise MissingDependency(f"videos need PyAV or OpenCV: {pip_install('fcnrt[video]')}") from error

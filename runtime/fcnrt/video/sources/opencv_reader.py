@@ -117,7 +117,7 @@ def quiet_opencv() -> Iterator[ModuleType]:
     """Import OpenCV and keep it, and the FFmpeg inside, from writing to the terminal."""
     # FFmpeg's level is read once, at the first use of it; OpenCV's own is put back afterwards.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    with needs("OpenCV"):
+    with needs("OpenCV", "opencv-python"):
         import cv2
     # OpenCV 5 moved the two functions.
     logging: Any = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging

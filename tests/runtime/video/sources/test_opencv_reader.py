@@ -182,5 +182,5 @@ def test_nothing_comes_after_closing(tmp_path):
 
 def test_without_opencv(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingDependency, match=r"OpenCV is needed for this: .* -m pip install .*\[video\]"):
+    with pytest.raises(MissingDependency, match=r"OpenCV is needed for this: .* -m pip install opencv-python"):
         OpenCvReader(tmp_path / "a.mp4")
