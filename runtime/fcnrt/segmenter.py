@@ -52,6 +52,8 @@ class Segmenter:
         precision: what the CPU computes in: "auto" (float32, unless the file is certified for bfloat16 and `fcnrt tune`
             measured that to be faster), "fp32" or "bf16", which OpenVINO has on processors with such arithmetic, and
             which gives other labels here and there.
+        tile: "auto" (on the CPU, frames that would not fit in memory are computed in tiles, with the same labels), "off",
+            or the side of a square in pixels: on the CPU the network sees no more pixels than that at once.
         require_parity: refuse a file unless benchmarks/parity.py has certified that it loses at most so many points of
             mean IoU against its checkpoint, such as 0.1; on whichever device, and without `input_size`, that was
             measured (default: take any file).
@@ -83,6 +85,7 @@ class Segmenter:
         graphs: bool = True,
         engine: Literal["auto", "onnxruntime", "openvino"] = "auto",
         precision: Literal["auto", "fp32", "bf16"] = "auto",
+        tile: Literal["auto", "off"] | int = "auto",
         require_parity: float | None = None,
     ):
         if color not in (None, "rgb", "bgr"):
@@ -91,9 +94,10 @@ class Segmenter:
             raise UsageError(f"threads: expected 1 to {MAX_THREADS}, got {threads!r}")
         _check_one_of("engine", engine, ENGINES)
         _check_one_of("precision", precision, PRECISIONS)
+        _check_tile(tile)
         points = None if require_parity is None else _checked_points(require_parity)
         size = _checked_size(input_size)
-        options = Options(device, threads, color, size, antialias, graphs, engine, precision, points)
+        options = Options(device, threads, color, size, antialias, graphs, engine, precision, points, tile)
         self._hold(Path(path), options, open_backend(Path(path), options))
 
     def _hold(self, path: Path, options: Options, backend: Backend) -> None:
@@ -357,6 +361,11 @@ def _fail(error: FcnrtError) -> Array:
 def _check_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UsageError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _check_tile(tile: Any) -> None:
+    if tile not in ("auto", "off") and not (type(tile) is int and 1 <= tile <= MAX_SIDE):
+        raise UsageError(f"tile: expected 'auto', 'off' or a side in pixels, 1 to {MAX_SIDE}, got {tile!r}")
 
 
 def _checked_points(points: Any) -> float:

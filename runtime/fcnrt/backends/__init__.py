@@ -101,6 +101,8 @@ def _check_engine(path: Path, options: Options, index: int | None) -> None:
         return
     if options.engine != "auto":
         raise UsageError(f"engine: expected 'auto' for an .engine file, which TensorRT runs, got {options.engine!r}")
+    if isinstance(options.tile, int):
+        raise UsageError("tile: tiles are for the CPU; use the .onnx file there, or frames within the engine's profile")
     if index is None:
         raise BackendError(f"device {options.device!r}: engines run on GPUs; on the CPU use the .onnx file")
 
@@ -160,9 +162,9 @@ def _open_onnx(model: OnnxModel, options: Options, index: int | None) -> Backend
 
 def _is_for_the_cpu(options: Options) -> bool:
     """Whether only engines of the CPU do what was asked for; raises UsageError where a GPU was asked for as well."""
-    chosen = options.engine == "openvino" or options.precision == "bf16"
+    chosen = options.engine == "openvino" or options.precision == "bf16" or isinstance(options.tile, int)
     if chosen and options.device != "auto":
-        raise UsageError(f"device {options.device!r}: OpenVINO and bfloat16 are for the CPU; use device='cpu'")
+        raise UsageError(f"device {options.device!r}: OpenVINO, bfloat16 and tiles are for the CPU; use device='cpu'")
     return chosen
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Union
 
 from ..contract.spec import ModelSpec
 from ..contract.types import Confidence, Frames, Labels, Scores, Shape
 from ..gpu.arrays import DeviceArray, DeviceFrames, DeviceView
+
+if TYPE_CHECKING:
+    from .grid import Grid
+
+Tile = Union[Literal["auto", "off"], int]  # which frames are computed in tiles; the side of a square, in pixels
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Options:
     engine: Literal["auto", "onnxruntime", "openvino"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     require_parity: float | None = None
+    tile: Tile = "auto"
 
 
 class Backend(ABC):
@@ -50,6 +56,10 @@ class Backend(ABC):
     @abstractmethod
     def check_shape(self, shape: Shape) -> None:
         """Raise FrameError where the file was not made for frames of this shape, as the network would see them."""
+
+    def grid(self, shape: Shape) -> Grid | None:
+        """The tiles that frames of a shape are computed in; None where they are computed whole."""
+        return None
 
     @abstractmethod
     def submit(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> Callable[[], None]:

@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
 from ..contract.precision import Precision
+from ..contract.tail import Tail
 from ..contract.types import Confidence, Frames, Labels, Scores, Shape
 from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
 from ..ops.resizing import resized
 from .base import Backend, Options
 from .choice import choose
 from .frame_memory import check_memory, least_bytes_per_pixel
+from .grid import Grid
+from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, check_fixed_shape
 from .recent import Recent
+from .tiled import TiledNetwork, Tiling
 
-MAX_SHAPES = 8  # shapes whose tables are kept
-
-
-class CpuNetwork(ABC):
-    """An engine on the CPU: the part between frames and scores, for one thread at a time.
-
-    Attributes:
-        engine: its name and version.
-        precision: that it really computes in what the file has in floats, "fp32" or "bf16".
-    """
-
-    engine: str
-    precision: str
-
-    @abstractmethod
-    def scores(self, frames: Frames) -> Scores:
-        """The scores of frames, in an array that the next call may overwrite; raises BackendError."""
-
-    @abstractmethod
-    def clone(self) -> CpuNetwork:
-        """One for another thread, with the same weights in memory."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free what it holds; a second call does nothing."""
+OpenPart = Callable[[OnnxModel, Part], CpuNetwork]
 
 
 def open_on_cpu(model: OnnxModel, options: Options) -> CpuBackend:
@@ -51,12 +30,18 @@ def open_on_cpu(model: OnnxModel, options: Options) -> CpuBackend:
         ModelFileError: the file is damaged.
         MissingDependency: the engine's package is not installed.
         BackendError: the engine refuses the file, or the processor has not the precision.
-        UsageError: the engine has not the precision.
+        UsageError: the engine has not the precision, or the network cannot have tiles.
     """
     way = choose(model, options)
     engine = import_module(f".{way.engine}", __package__)
     other_order = options.color not in (None, model.spec.color)
-    return CpuBackend(model, engine.open_network(model, options.threads, way.precision, other_order), options)
+
+    def open_part(model: OnnxModel, part: Part) -> CpuNetwork:
+        network: CpuNetwork = engine.open_network(model, options.threads, way.precision, other_order, part)
+        return network
+
+    tiling = Tiling(model, options.tile)  # of the graph as it was read
+    return CpuBackend(model, open_part(model, WHOLE), tiling, open_part, options)
 
 
 class CpuBackend(Backend):
@@ -65,13 +50,16 @@ class CpuBackend(Backend):
     Args:
         model: the file; its graph is not needed any more.
         network: the engine.
+        tiling: how pictures are cut.
+        open_part: opens another network of a part of the model, as read again.
         options: the Segmenter's.
     """
 
     device, in_flight = "cpu", 1
 
-    def __init__(self, model: OnnxModel, network: CpuNetwork, options: Options):
+    def __init__(self, model: OnnxModel, network: CpuNetwork, tiling: Tiling, open_part: OpenPart, options: Options):
         self._model, self._network, self._options = model, network, options
+        self._tiling, self._open_part, self._tiled = tiling, open_part, None
         self.spec, self.engine = model.spec, network.engine
         in_integers = model.spec.precision == Precision.INT8 and network.precision == Precision.FP32
         self.precision = Precision.INT8.value if in_integers else network.precision
@@ -79,14 +67,25 @@ class CpuBackend(Backend):
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="fcnrt")  # starts a thread when it is first needed
         self._upsamplers: Recent[LabelUpsampler] = Recent(MAX_SHAPES)
 
+    _tiled: TiledNetwork | None
+
     def check_shape(self, shape: Shape) -> None:
         check_fixed_shape(shape, self._model.fixed_shape, self._model.path)
-        check_memory(shape, self._bytes_per_pixel)
+        grid = self._tiling.grid(shape)
+        check_memory((shape[0], *grid.shape) if grid else shape, self._bytes_per_pixel)
+
+    def grid(self, shape: Shape) -> Grid | None:
+        batch, height, width = shape
+        return self._tiling.grid((batch, *(self._options.input_size or (height, width))))
 
     def label(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> None:
         self._mark("checks")
         seen = self._network_input(frames)
-        scores = self._network.scores(seen)
+        grid = self.grid(frames.shape[:3])
+        if grid and self._labels_by_tile(seen.shape[1:3], frames.shape[1:3]):
+            self._label_by_tile(seen, grid, labels, confidence)
+            return
+        scores = self._scores(seen, grid)
         self._mark("network")
         self._write_labels(scores, seen.shape[1:3], labels)
         self._mark("tail")
@@ -98,18 +97,20 @@ class CpuBackend(Backend):
         return self._worker.submit(self.label, frames, labels, confidence).result
 
     def scores(self, frames: Frames) -> Scores:
-        return self._network.scores(self._network_input(frames))
+        return self._scores(self._network_input(frames), self.grid(frames.shape[:3]))
 
     def run_network(self, frames: Frames, times: int) -> None:
-        seen = self._network_input(frames)
+        seen, grid = self._network_input(frames), self.grid(frames.shape[:3])
         for _ in range(times):
-            self._network.scores(seen)
+            self._scores(seen, grid)
 
     def clone(self) -> CpuBackend:
-        return CpuBackend(self._model, self._network.clone(), self._options)
+        return CpuBackend(self._model, self._network.clone(), self._tiling.clone(), self._open_part, self._options)
 
     def close(self) -> None:
         self._worker.shutdown()
+        if self._tiled:
+            self._tiled.close()
         self._network.close()
         self._upsamplers.clear()
 
@@ -120,6 +121,28 @@ class CpuBackend(Backend):
         seen = resized(frames, self._options.input_size, self._options.antialias)
         self._mark("resizing")
         return seen
+
+    def _scores(self, seen: Frames, grid: Grid | None) -> Scores:
+        return self._network.scores(seen) if grid is None else self._tiled_network().scores(seen, grid)
+
+    def _labels_by_tile(self, seen: tuple[int, int], frame_size: tuple[int, int]) -> bool:
+        """Whether the scores are full size, which is too much to hold for the whole, and labels their argmax."""
+        return self.spec.tail.kind == "none" and seen == frame_size and not self._tiled_network().has_head
+
+    def _label_by_tile(self, seen: Frames, grid: Grid, labels: Labels, confidence: Confidence | None) -> None:
+        for piece in self._tiled_network().pieces(seen, grid):
+            values, pixels = piece.cropped(self.spec.tail.offset, labels.shape[1:])
+            argmax_labels(values, labels[pixels])
+            if confidence is not None:
+                label_confidence(values, Tail("none"), values.shape[2:], confidence[pixels])
+
+    def _tiled_network(self) -> TiledNetwork:
+        if self._tiled is None:
+            self._tiled = TiledNetwork(self._tiling.locality, self._network, self._open_again, self._mark)
+        return self._tiled
+
+    def _open_again(self, part: Part) -> CpuNetwork:
+        return self._open_part(self._model.reread(), part)
 
     def _write_labels(self, scores: Scores, seen: tuple[int, int], labels: Labels) -> None:
         tail, frame_size = self.spec.tail, labels.shape[1:]

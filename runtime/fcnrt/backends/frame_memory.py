@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 from ..contract.types import Shape
 from ..errors import FrameError
+from .memory import available_bytes
 
 _FLOAT_BYTES, _CHANNELS = 4, 3
 _ITEM_BYTES = {"bf16": 2, "int8": 1}  # of what the first convolution gives; floats otherwise
@@ -42,30 +42,3 @@ def check_memory(shape: Shape, bytes_per_pixel: float) -> None:
         f"network, and {free / 2**30:.1f} GiB are free; give tiles of at most {side}x{side}, or fewer at a time, or "
         f"use input_size (--input-size)"
     )
-
-
-def available_bytes() -> float:
-    """Memory that a program may still take, of the machine's and of its container's; infinite where nobody tells."""
-    return min(_of_the_machine(), _of_the_container())
-
-
-def _of_the_machine() -> float:
-    for line in _lines("/proc/meminfo"):
-        name, _, rest = line.partition(":")
-        if name == "MemAvailable":
-            return float(rest.split()[0]) * 1024
-    return math.inf
-
-
-def _of_the_container() -> float:
-    limit, used = _lines("/sys/fs/cgroup/memory.max"), _lines("/sys/fs/cgroup/memory.current")
-    if not limit or not used or not limit[0].isdigit():
-        return math.inf
-    return max(0.0, float(limit[0]) - float(used[0]))
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from ..contract.types import Array, Shape
 from ..contract.weights import mapped, without_weights
 from ..errors import FrameError, ModelFileError, needs
 from .other_interfaces import take_bytes_and_give_labels
+
+if TYPE_CHECKING:
+    from .locality import LocalTensor
+    from .network import Part
 
 
 class OnnxModel(OnnxFile):
@@ -106,6 +110,14 @@ class OnnxModel(OnnxFile):
         next(attribute for attribute in last.attribute if attribute.name == "to").i = data_type
         self.proto.graph.output[0].type.tensor_type.elem_type = data_type
 
+    def cut_to(self, part: Part) -> None:
+        """Drop what a part of the model does not need."""
+        if not (part.inputs or part.outputs):
+            return self.cut_at_scores()
+        graph = self.proto.graph
+        inputs, outputs = list(graph.input), [value for value in graph.value_info if value.name == "scores"]
+        self.cut(_described(part.inputs) or inputs, _described(part.outputs) or outputs)
+
     def array(self, tensor: Any) -> Array:
         """The values of an initializer, wherever they lie."""
         if tensor.name in self._places and not tensor.raw_data:
@@ -162,6 +174,11 @@ def _unreadable(path: Path, error: OSError) -> ModelFileError:
 def _status(file: Path) -> tuple[int, ...]:
     status = file.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _described(tensors: Mapping[str, LocalTensor]) -> list[Any]:
+    describe = load_package("onnx").helper.make_tensor_value_info
+    return [describe(name, tensor.type, (None, tensor.channels, None, None)) for name, tensor in tensors.items()]
 
 
 def load_package(name: str) -> Any:

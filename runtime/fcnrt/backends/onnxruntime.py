@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..contract.precision import Precision
-from ..contract.types import Frames, Scores
+from ..contract.types import Array, Frames, Scores
 from ..errors import BackendError, first_line
-from .cpu import MAX_SHAPES, CpuNetwork
 from .int8_rewrite import make_unsigned, saturates
+from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, load_package
 from .recent import Recent
 
@@ -23,7 +23,7 @@ class OrtNetwork(CpuNetwork):
     """A session on the CPU, which clones share.
 
     Args:
-        session: with the only output `scores`.
+        session: of the model, or of a part of it.
     """
 
     precision = "fp32"  # the CPU provider has no halves
@@ -33,11 +33,17 @@ class OrtNetwork(CpuNetwork):
         self._session = session
         self._scores: Recent[Scores] = Recent(MAX_SHAPES)
 
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        named = zip(self._session.get_inputs(), inputs, strict=True)
+        with engine_errors(f"failed on frames of shape {inputs[0].shape}"):
+            outputs: list[Array] = self._session.run(None, {value.name: array for value, array in named})
+        return outputs
+
     def scores(self, frames: Frames) -> Scores:
         buffer = self._scores.find(frames.shape)
+        if buffer is None:  # the first scores of a shape become the buffer of those that follow
+            return self._scores.keep(frames.shape, self.run([frames])[0])
         with engine_errors(f"failed on frames of shape {frames.shape}"):
-            if buffer is None:  # the first scores of a shape become the buffer of those that follow
-                return self._scores.keep(frames.shape, self._session.run(["scores"], {"frames": frames})[0])
             self._run_into(buffer, frames)
         return buffer
 
@@ -55,11 +61,13 @@ class OrtNetwork(CpuNetwork):
         self._session.run_with_iobinding(binding)
 
 
-def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_channels: bool) -> OrtNetwork:
+def open_network(
+    model: OnnxModel, threads: int | None, precision: str, reverse_channels: bool, part: Part = WHOLE
+) -> OrtNetwork:
     """Make a session of a model; arguments and errors are those of openvino.open_network, the precision is "fp32"."""
     if reverse_channels:
         model.swap_channels()
-    model.cut_at_scores()
+    model.cut_to(part)
     if model.spec.precision == Precision.INT8:
         make_unsigned(model, seven_bits=saturates())
     return OrtNetwork(new_session(model, CPU, threads))

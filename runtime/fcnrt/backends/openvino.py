@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..contract.types import Frames, Scores
+from ..contract.types import Array
 from ..errors import LONGEST, BackendError, needs
-from .cpu import CpuNetwork
+from .network import WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel
 
 TELEMETRY = "openvino_telemetry"
@@ -23,7 +23,7 @@ class OpenVinoNetwork(CpuNetwork):
     """A compiled model, which clones share, and a request of its own.
 
     Args:
-        compiled: the model, with the only output `scores`.
+        compiled: the model, or a part of it.
     """
 
     def __init__(self, compiled: Any):
@@ -32,14 +32,13 @@ class OpenVinoNetwork(CpuNetwork):
         self.precision = computed_in(compiled)
         self._compiled, self._request, self._tensor = compiled, compiled.create_infer_request(), openvino.Tensor
 
-    def scores(self, frames: Frames) -> Scores:
-        if not frames.flags.writeable:  # OpenVINO takes no others, though it only reads
-            frames = frames.copy()
-        with engine_errors(f"failed on frames of shape {frames.shape}"):
-            self._request.set_input_tensor(self._tensor(frames, shared_memory=True))
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        with engine_errors(f"failed on frames of shape {inputs[0].shape}"):
+            for index, array in enumerate(inputs):  # OpenVINO takes none that is read-only, though it only reads
+                given = array if array.flags.writeable else array.copy()
+                self._request.set_input_tensor(index, self._tensor(given, shared_memory=True))
             self._request.infer()
-            scores: Scores = self._request.get_output_tensor().data  # the request's own memory
-        return scores
+            return [tensor.data for tensor in self._request.output_tensors]  # the request's own memory
 
     def clone(self) -> OpenVinoNetwork:
         return OpenVinoNetwork(self._compiled)
@@ -48,7 +47,9 @@ class OpenVinoNetwork(CpuNetwork):
         self._compiled = self._request = None
 
 
-def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_channels: bool) -> OpenVinoNetwork:
+def open_network(
+    model: OnnxModel, threads: int | None, precision: str, reverse_channels: bool, part: Part = WHOLE
+) -> OpenVinoNetwork:
     """Compile a model.
 
     Args:
@@ -56,6 +57,7 @@ def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_
         threads: to compute with; None for one on each core.
         precision: to compute in, "fp32" or "bf16".
         reverse_channels: whether frames have the other channel order than the file's.
+        part: of the model.
 
     Raises:
         MissingDependency: OpenVINO is not installed.
@@ -74,7 +76,7 @@ def open_network(model: OnnxModel, threads: int | None, precision: str, reverse_
         graph = core.read_model(model.with_weights() if model.rewritten else model.file)
         if reverse_channels:
             _reverse_channels(graph)
-        compiled = core.compile_model(_cut_at_scores(graph), "CPU", settings)
+        compiled = core.compile_model(_cut_to(part, graph), "CPU", settings)
     if computed_in(compiled) != precision:
         raise BackendError(
             f"precision {precision!r}: this processor computes in {computed_in(compiled)}; use precision='auto'"
@@ -118,10 +120,19 @@ def _no_telemetry() -> Iterator[None]:
         del sys.modules[TELEMETRY]
 
 
-def _cut_at_scores(graph: Any) -> Any:
-    outputs = (output for node in graph.get_ordered_ops() for output in node.outputs())
-    scores = next(output for output in outputs if "scores" in output.get_names())
-    return load_openvino().Model([scores], graph.get_parameters(), "scores")
+def _cut_to(part: Part, graph: Any) -> Any:
+    made = {name: output for node in graph.get_ordered_ops() for output in node.outputs() for name in output.get_names()}
+    parameters = [_replaced(made[name], tensor.channels) for name, tensor in part.inputs.items()]
+    outputs = [made[name] for name in part.outputs or ("scores",)]
+    return load_openvino().Model(outputs, parameters or graph.get_parameters(), "part")
+
+
+def _replaced(output: Any, channels: int) -> Any:
+    """A parameter of the model instead of a tensor that it computes."""
+    openvino = load_openvino()
+    parameter = openvino.opset8.parameter([-1, channels, -1, -1], output.get_element_type())
+    output.replace(parameter.output(0))
+    return parameter
 
 
 def _reverse_channels(graph: Any) -> None:

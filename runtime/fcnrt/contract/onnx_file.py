@@ -98,17 +98,22 @@ class OnnxFile:
     def cut_at_scores(self) -> None:
         """Make `scores` the only output and drop what only the labels need: an engine would compute it all the same."""
         graph = self.proto.graph
-        scores = next(value for value in graph.value_info if value.name == "scores")
-        wanted, kept = {"scores"}, []
+        self.cut(list(graph.input), [next(value for value in graph.value_info if value.name == "scores")])
+
+    def cut(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Drop what is not needed to compute some tensors from others, which are described as onnx.ValueInfoProto."""
+        graph, given = self.proto.graph, {value.name for value in inputs}
+        wanted, kept = {value.name for value in outputs}, []
         for node in reversed(graph.node):  # ONNX keeps them in order
-            if wanted & set(node.output):
+            if (wanted - given) & set(node.output):
                 wanted |= set(node.input)
                 kept.append(node)
         _replace(graph.node, kept[::-1])
         for index in reversed(range(len(graph.initializer))):  # one by one: the others, which are large, stay in place
             if graph.initializer[index].name not in wanted:
                 del graph.initializer[index]
-        _replace(graph.output, [scores])
+        _replace(graph.input, list(inputs))
+        _replace(graph.output, list(outputs))
         _replace(graph.value_info, [])  # of removed tensors, or known again by inference
 
 

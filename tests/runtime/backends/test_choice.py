@@ -151,5 +151,5 @@ def test_wrong_arguments(arguments: dict[str, Any], message: str, model: Path) -
 
 @pytest.mark.parametrize("arguments", [{"engine": "openvino"}, {"precision": "bf16"}])
 def test_engines_of_the_cpu_on_a_gpu(arguments: dict[str, Any], model: Path) -> None:
-    with pytest.raises(fcnrt.UsageError, match="device 'cuda': OpenVINO and bfloat16 are for the CPU"):
+    with pytest.raises(fcnrt.UsageError, match="device 'cuda': OpenVINO, bfloat16 and tiles are for the CPU"):
         fcnrt.Segmenter(model, device="cuda", **arguments)

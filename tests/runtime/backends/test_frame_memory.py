@@ -12,7 +12,7 @@ from fcnrt.backends import frame_memory
 
 @pytest.fixture
 def segment(exported: Export) -> fcnrt.Segmenter:
-    return fcnrt.Segmenter(exported("d2l fcn32s"), device="cpu", threads=1)
+    return fcnrt.Segmenter(exported("d2l fcn32s"), device="cpu", threads=1, tile="off")
 
 
 def test_giant_frames_are_refused_and_what_is_proposed_fits(
@@ -28,15 +28,9 @@ def test_giant_frames_are_refused_and_what_is_proposed_fits(
     assert segment(np.zeros((64, 65, 3), np.uint8)).shape == (64, 65)
 
 
-def test_memory_is_told_by_the_machine_and_by_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = {
-        "/proc/meminfo": ["MemTotal:  9000 kB", "MemAvailable:    3000 kB"],
-        "/sys/fs/cgroup/memory.max": ["2048000"],
-        "/sys/fs/cgroup/memory.current": ["1024000"],
-    }
-    monkeypatch.setattr(frame_memory, "_lines", lambda path: texts[path])
-    assert frame_memory.available_bytes() == 1024000
-    texts["/sys/fs/cgroup/memory.max"] = ["max"]
-    assert frame_memory.available_bytes() == 3000 * 1024
-    texts["/proc/meminfo"] = []
-    assert frame_memory.available_bytes() == float("inf")
+def test_tiles_that_do_not_fit_either(exported: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    giant = np.broadcast_to(np.uint8(0), (30000, 30001, 3))
+    with fcnrt.Segmenter(exported("d2l fcn32s"), device="cpu", threads=1, tile=9000) as segment:
+        monkeypatch.setattr(frame_memory, "available_bytes", lambda: 2.0**30)
+        with pytest.raises(fcnrt.FrameError, match=r"frames: 1x\d+x\d+ .* need at least"):
+            segment(giant)
