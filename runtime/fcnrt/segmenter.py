@@ -52,8 +52,8 @@ class Segmenter:
         precision: what the CPU computes in: "auto" (float32, unless the file is certified for bfloat16 and `fcnrt tune`
             measured that to be faster), "fp32" or "bf16", which OpenVINO has on processors with such arithmetic, and
             which gives other labels here and there.
-        tile: "auto" (on the CPU, frames that would not fit in memory are computed in tiles, with the same labels), "off",
-            or the side of a square in pixels: on the CPU the network sees no more pixels than that at once.
+        tile: "auto" (on the CPU, frames that would not fit in memory are computed in tiles, with the same labels),
+            "off", or the side of a square in pixels: the network, on the CPU, sees no more pixels than that at once.
         require_parity: refuse a file unless benchmarks/parity.py has certified that it loses at most so many points of
             mean IoU against its checkpoint, such as 0.1; on whichever device, and without `input_size`, that was
             measured (default: take any file).

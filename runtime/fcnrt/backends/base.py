@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Union
+from typing import TYPE_CHECKING, Literal
 
 from ..contract.spec import ModelSpec
 from ..contract.types import Confidence, Frames, Labels, Scores, Shape
@@ -14,7 +14,7 @@ from ..gpu.arrays import DeviceArray, DeviceFrames, DeviceView
 if TYPE_CHECKING:
     from .grid import Grid
 
-Tile = Union[Literal["auto", "off"], int]  # which frames are computed in tiles; the side of a square, in pixels
+Tile = Literal["auto", "off"] | int  # which frames are computed in tiles; the side of a square, in pixels
 
 
 @dataclass(frozen=True)

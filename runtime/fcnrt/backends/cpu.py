@@ -138,6 +138,7 @@ class CpuBackend(Backend):
 
     def _tiled_network(self) -> TiledNetwork:
         if self._tiled is None:
+            assert self._tiling.locality  # there is a grid
             self._tiled = TiledNetwork(self._tiling.locality, self._network, self._open_again, self._mark)
         return self._tiled
 

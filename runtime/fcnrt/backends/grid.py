@@ -61,6 +61,10 @@ class Grid:
         seen = (sum(span.length for span in spans) / spans[-1].stop for spans in (self.rows, self.columns))
         return math.prod(seen)
 
+    def __str__(self) -> str:
+        height, width = self.shape
+        return f"{len(self)} tiles of at most {height}x{width}, {self.work:.2f} times the work, the same labels"
+
 
 def cheapest_grid(height: int, width: int, pixels: int, step: int, overlap: int) -> Grid:
     """The grid of least work whose tiles have no more than so many pixels; the smallest tiles where none are so small.
@@ -100,7 +104,7 @@ def _first_own(span: Span, axis: Axis) -> int:
 
 def _cuts(pixels: int, step: int, overlap: int) -> list[tuple[Span, ...]]:
     """All ways to cut an axis into tiles of one length, the last shorter, from one tile to the shortest ones."""
-    cuts = [(Span(0, pixels),)]
+    cuts: list[tuple[Span, ...]] = [(Span(0, pixels),)]
     lengths = {
         math.ceil((pixels + (count - 1) * overlap) / count / step) * step
         for count in range(2, math.ceil(pixels / step) + 1)

@@ -20,11 +20,11 @@ from typing import Any
 from ..errors import UsageError
 from .onnx_model import OnnxModel, load_package
 
-ALONE = frozenset(
-    "Add BatchNormalization Cast Clip Concat DequantizeLinear Div Dropout Elu Erf Exp HardSigmoid HardSwish Identity "
-    "LeakyRelu Max Min Mul Neg Pow PRelu QuantizeLinear Relu Sigmoid Softplus Sqrt Sub Tanh Transpose".split()
-)  # each element is made of those in its place
 WITH_OTHERS = frozenset(("Add", "Div", "Max", "Min", "Mul", "PRelu", "Pow", "Sub"))
+ACTIVATIONS = frozenset(("Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Tanh"))
+CONVERSIONS = frozenset(("Cast", "DequantizeLinear", "Dropout", "Identity", "QuantizeLinear", "Transpose"))
+# Each element is made of those in its place.
+ALONE = WITH_OTHERS | ACTIVATIONS | CONVERSIONS | {"BatchNormalization", "Concat", "Neg", "Sqrt"}
 WINDOWS = frozenset(("AveragePool", "Conv", "MaxPool"))
 
 
@@ -151,7 +151,7 @@ class _Graph:
 
     def parts(self) -> dict[str, LocalTensor]:
         """`scores`, or what the head reads of what is local."""
-        names = ["scores"] if "scores" in self._local else [*dict.fromkeys(self._read_by_head("scores"))]
+        names = ["scores"] if "scores" in self._local else self._read_by_head()
         if "frames" in names:
             raise UsageError("tile: this network scales to the size of its frames before the scores; use tile='off'")
         return {name: self._local[name] for name in names}
@@ -176,20 +176,25 @@ class _Graph:
             if "scores" in node.output:
                 return
 
-    def _read_by_head(self, name: str) -> Iterator[str]:
-        if name in self._local:
-            yield name
-        elif name in self._makers:
-            for source in self._makers[name].input:
-                yield from self._read_by_head(source)
+    def _read_by_head(self) -> list[str]:
+        """The local tensors that the scores are made of behind the first interpolation."""
+        return [name for name in self._sources("scores") if name in self._local]
+
+    def _sources(self, name: str) -> list[str]:
+        """A tensor and what it is made of, up to local tensors."""
+        found = [name]
+        for source in found:  # which grows meanwhile
+            if source in self._makers and source not in self._local:
+                found.extend(item for item in self._makers[source].input if item not in found)
+        return found
 
     def _tensor(self, node: Any) -> LocalTensor:
         try:
             return self._made(node)
-        except (KeyError, ValueError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            name = f"{node.op_type} {node.name or node.output[0]}"
             raise UsageError(
-                f"tile: {node.op_type} {node.name or node.output[0]} may take the whole picture into account ({error}); "
-                "use tile='off'"
+                f"tile: {name} may take the whole picture into account ({error}); use tile='off'"
             ) from None
 
     def _made(self, node: Any) -> LocalTensor:
@@ -202,8 +207,8 @@ class _Graph:
             return self._transposed(node, source)
         if node.op_type == "DepthToSpace":
             block = self._attributes(node)["blocksize"]
-            axes = (axis.spread(block - 1, block, 0) for axis in (source.rows, source.columns))
-            return LocalTensor(*axes, source.channels // block**2, source.type)
+            rows, columns = (axis.spread(block - 1, block, 0) for axis in (source.rows, source.columns))
+            return LocalTensor(rows, columns, source.channels // block**2, source.type)
         if node.op_type == "Slice":
             return self._sliced(node, source)
         if node.op_type == "Pad":
@@ -236,14 +241,16 @@ class _Graph:
 
     def _windows(self, node: Any, source: LocalTensor) -> LocalTensor:
         rows, columns = (
-            axis.windows(*geometry) for axis, geometry in zip((source.rows, source.columns), self._geometry(node), strict=True)
+            axis.windows(*geometry)
+            for axis, geometry in zip((source.rows, source.columns), self._geometry(node), strict=True)
         )
         channels = self._constants_dims(node)[0] if node.op_type == "Conv" else source.channels
         return LocalTensor(rows, columns, channels, source.type)
 
     def _transposed(self, node: Any, source: LocalTensor) -> LocalTensor:
         rows, columns = (
-            axis.spread(*geometry) for axis, geometry in zip((source.rows, source.columns), self._geometry(node), strict=True)
+            axis.spread(*geometry)
+            for axis, geometry in zip((source.rows, source.columns), self._geometry(node), strict=True)
         )
         channels = self._constants_dims(node)[1] * self._attributes(node).get("group", 1)
         return LocalTensor(rows, columns, channels, source.type)
@@ -275,20 +282,12 @@ class _Graph:
         if node.input[1] in self._constants:
             begins = self._numbers(node.input[1])[2:4]
             return replace(source, rows=source.rows.shifted(-begins[0]), columns=source.columns.shifted(-begins[1]))
-        multiples = {number for maker in self._ancestors(node.input[1]) if maker.op_type == "Mod"
-                     for number in self._numbers(maker.input[1])}
-        if not multiples:
+        makers = [self._makers[name] for name in self._sources(node.input[1]) if name in self._makers]
+        moduli = [number for maker in makers if maker.op_type == "Mod" for number in self._numbers(maker.input[1])]
+        if not moduli or min(moduli) < 1:
             raise ValueError("padding by the picture's size")
-        self.step = math.lcm(self.step, *multiples)
+        self.step = math.lcm(self.step, *moduli)
         return source
-
-    def _ancestors(self, name: str) -> Iterator[Any]:
-        """The makers of numbers made of shapes."""
-        if name in self._makers and name not in self._local:
-            maker = self._makers[name]
-            yield maker
-            for source in maker.input:
-                yield from self._ancestors(source)
 
     def _numbers(self, name: str) -> list[int]:
         return [int(number) for number in self._model.array(self._constants[name]).reshape(-1)]

@@ -84,6 +84,8 @@ def new_session(model: OnnxModel, provider: Any, threads: int | None) -> Any:
     with model.being_loaded(), engine_errors(f"cannot load {model.path}"):
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors reach the caller as exceptions, warnings are not for users
+        # A pattern of a shape is one more block of memory beside what the first run of that shape took piece by piece.
+        options.enable_mem_pattern = False
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry(WEIGHTS_FOLDER, str(model.file.parent))
         options.add_session_config_entry("session.set_denormal_as_zero", "1")

@@ -121,7 +121,9 @@ def _no_telemetry() -> Iterator[None]:
 
 
 def _cut_to(part: Part, graph: Any) -> Any:
-    made = {name: output for node in graph.get_ordered_ops() for output in node.outputs() for name in output.get_names()}
+    made = {
+        name: output for node in graph.get_ordered_ops() for output in node.outputs() for name in output.get_names()
+    }
     parameters = [_replaced(made[name], tensor.channels) for name, tensor in part.inputs.items()]
     outputs = [made[name] for name in part.outputs or ("scores",)]
     return load_openvino().Model(outputs, parameters or graph.get_parameters(), "part")

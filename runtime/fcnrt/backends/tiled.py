@@ -25,7 +25,7 @@ from .recent import Recent
 
 MAX_GRIDS = 64  # that are kept
 SHARE = 0.75  # of the memory that is free, for the network; the rest is for pictures and labels
-OVERHEAD = 1.5  # that engines take beyond the tensors held at the same time
+OVERHEAD = 2.0  # of engines: they take more than the tensors held at the same time
 
 OpenPart = Callable[[Part], CpuNetwork]
 

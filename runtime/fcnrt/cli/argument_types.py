@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from fractions import Fraction
+from typing import Literal
 
 from ..contract.certificate import checked_points
 from ..pictures.legends import WHICH
@@ -46,6 +47,15 @@ def legend_of(text: str) -> str:
             f"expected all or present, got {text!r}; before the model or an input write --legend=present"
         )
     return text
+
+
+def tile(text: str) -> Literal["auto", "off"] | int:
+    """auto, off or the side of a tile."""
+    if text in ("auto", "off"):
+        return "off" if text == "off" else "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected auto, off or a tile's side in pixels, such as 2048, got {text!r}")
+    return int(text)
 
 
 def levels(text: str) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..segmenter import ENGINES, PRECISIONS, Segmenter
-from .argument_types import points, positive, size
+from .argument_types import points, positive, size, tile
 
 
 def add_model_arguments(group: Any) -> None:
@@ -28,6 +28,14 @@ def add_model_arguments(group: Any) -> None:
     group.add_argument(
         "--input-size", type=size, metavar="HxW", help="resize frames to this for the network; labels keep their size"
     )
+    group.add_argument(
+        "--tile",
+        type=tile,
+        default="auto",
+        metavar="auto|off|N",
+        help="on the CPU, compute large frames in tiles of at most N x N pixels, with the same labels "
+        "(auto: what would not fit in memory)",
+    )
     group.add_argument("--no-graph", action="store_true", help="on GPUs, do not replay the network as a CUDA graph")
     group.add_argument(
         "--require-parity", type=points, metavar="POINTS", help="refuse a model not certified to lose at most these"
@@ -45,5 +53,6 @@ def open_segmenter(options: argparse.Namespace) -> Segmenter:
         graphs=not options.no_graph,
         engine=options.engine,
         precision=options.precision,
+        tile=options.tile,
         require_parity=options.require_parity,
     )

@@ -23,6 +23,7 @@ from .jobs import Job, is_folder
 from .outputs import SideOutputs, coding_of
 from .selection import drawing_of, labelling_of, palette_of, selected_frames
 from .terminal import complain, interrupts_end_at_once, progress, say
+from .tiles import tell_of_tiles, tiles_shown
 
 
 class Run:
@@ -96,12 +97,17 @@ class Run:
     def _do_picture(self, job: Job) -> None:
         with self._open(job) as source:
             frame = next(iter(source))
-            labelled = self._labelling.label(self._segmenter, frame)
+            with tiles_shown(self._segmenter, self._size_seen(frame.pixels.shape[:2]), public(job.source)):
+                labelled = self._labelling.label(self._segmenter, frame)
             for sink in self._sinks(job, source):
                 with closing(sink):
                     sink.write(sink.draw(labelled))
             _complain_of(source)
         self.frames += 1
+
+    def _size_seen(self, size: tuple[int, int]) -> tuple[int, int]:
+        region = self._labelling.region
+        return (region.height, region.width) if region else size
 
     def _do_sequence(self, job: Job) -> None:
         with self._open(job) as source:
@@ -110,6 +116,7 @@ class Run:
                 self._pipeline = pipeline
                 if self._stopped:
                     pipeline.close()
+                tell_of_tiles(self._segmenter, self._size_seen(source.size), public(job.source))
                 try:
                     # Closed, and so finished, before it is counted, even where Ctrl-C hits the progress bar.
                     with closing(iter(pipeline)) as results:

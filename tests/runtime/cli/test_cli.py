@@ -592,3 +592,22 @@ def test_a_folder_with_a_dot_in_its_name(model: str, pictures: Path, tmp_path: P
     assert main(["segment", model, str(pictures), "-o", f"{out}/"]) == 0
     assert main(["segment", model, str(pictures), "-o", str(out), "--force"]) == 0
     assert len(list(out.iterdir())) == 6
+
+
+def test_large_pictures_in_tiles_of_a_given_size(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "large.png", frames_of(1, 405, 611, seed=6)[0])
+    arguments = [model, str(tmp_path / "large.png"), "--labels", "--device", "cpu"]
+    assert main(["segment", *arguments, "-o", str(tmp_path / "whole.png"), "--tile", "off"]) == 0
+    assert "tiles" not in capsys.readouterr().err
+    assert main(["segment", *arguments, "-o", str(tmp_path / "tiles.png"), "--tile", "256"]) == 0
+    assert "large.png: 405x611 in " in (told := capsys.readouterr().err) and " tiles of at most " in told
+    assert (tmp_path / "tiles.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "some", "1.5", ""])
+def test_tiles_of_no_size(word: str, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["segment", model, "x.png", "-o", "y.png", f"--tile={word}"])
+    assert f"expected auto, off or a tile's side in pixels, such as 2048, got {word!r}" in capsys.readouterr().err
