@@ -25,8 +25,9 @@ ARROWS = {
     "pictures": {"errors", "contract"},
     "segmenter": {"errors", "contract", "ops", "gpu", "backends", "pictures"},
     "video": {"errors", "contract", "gpu", "pictures", "segmenter"},
+    "cluster": {"errors", "contract", "pictures", "segmenter", "video"},
     "serving": {"errors", "contract", "pictures", "segmenter", "video", "fcnrt"},
-    "cli": {"ops", "errors", "contract", "backends", "pictures", "segmenter", "serving", "video", "fcnrt"},
+    "cli": {"cluster", "ops", "errors", "contract", "backends", "pictures", "segmenter", "serving", "video", "fcnrt"},
     "__main__": {"cli"},
     "fcnrt": {"errors", "contract", "ops", "gpu", "pictures", "segmenter"},  # the face: __init__.py
 }

@@ -49,12 +49,14 @@ NOT_RUN = {
     r"(latency|video_rate|tail)\.py": "takes minutes; tests/benchmarks runs short ones",
     r"report\.py": "reads what latency.py wrote; tests/benchmarks makes reports",
     r"--precision int8": "needs frames that look like something; tests/export calibrates on drawn ones",
+    r"fcnrt batch ": "needs pyarrow and an archive; tests/runtime/cluster labels a small one",
     r"--deepstream": "needs a file that another command makes; tests/export/servers runs both",
     r"--require-parity": "needs a certified file; tests/runtime/test_certificate.py makes them",
 }
 PYTHON_NOT_RUN = {
     '"fcn.onnx"': "shows what not to do",
     "certified.onnx": "needs a certified file; tests/runtime/test_certificate.py makes them",
+    "table.parquet": "needs what fcnrt batch leaves; tests/runtime/cluster reads it",
     "cv2.dnn.": "needs a file of one size; tests/export/graph/test_other_runtimes.py runs them all",
     "InferenceServer": "serves until it is ended; tests/runtime/serving does, and asks by tritonclient",
     "tritonclient": "needs a server; tests/runtime/serving has one",

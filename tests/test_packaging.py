@@ -98,6 +98,7 @@ def test_wheel_needs_numpy_alone(wheel: Path) -> None:
     assert required == ["Requires-Dist: numpy>=1.26"]
     extras = {line.split()[1] for line in lines if line.startswith("Provides-Extra:")}
     runtimes = {
+        "batch",
         "cpu",
         "cuda",
         "openvino",

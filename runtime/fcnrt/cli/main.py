@@ -12,7 +12,7 @@ from .. import __version__
 from ..contract.arguments import Parser
 from ..contract.interrupts import INTERRUPTED, heeded_interrupts
 from ..errors import FcnrtError, one_line
-from . import info, seal, segment, serve, tune
+from . import batch, info, seal, segment, serve, tune
 from .scripts import SCRIPTS, run_script
 from .terminal import INTERRUPTION, warnings_in_lines
 
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands, each with --help")
     segment.add_arguments(commands.add_parser("segment", help="label pictures, videos and streams"))
     serve.add_arguments(commands.add_parser("serve", help="label what clients send over HTTP"))
+    batch.add_arguments(commands.add_parser("batch", help="label an archive by several processes; again, the rest"))
     info.add_arguments(commands.add_parser("info", help="print what a model file says of itself"))
     tune.add_arguments(commands.add_parser("tune", help="find the fastest engine of the CPU for a model, and keep it"))
     seal.add_arguments(commands.add_parser("seal", help="take a model file that was changed on purpose as it is"))

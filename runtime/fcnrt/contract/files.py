@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+PART = ".fcnrt-"  # begins the names of unfinished files
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -40,7 +42,7 @@ def json_text(value: Any) -> str:
 
 def part_name(path: Path) -> Path:
     """Name a hidden file in the same folder, and so on the same disk, with the same extension."""
-    return path.with_name(f".fcnrt-{secrets.token_hex(4)}{path.suffix}")
+    return path.with_name(f"{PART}{secrets.token_hex(4)}{path.suffix}")
 
 
 def put_in_place(part: Path, path: Path) -> None:

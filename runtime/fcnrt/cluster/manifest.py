@@ -1,0 +1,150 @@
+"""What was made with what: a line for each input that was done, so that a second run does only what is missing."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from ..contract.files import PART, atomic_path
+from ..errors import MediaError, needs
+from .work import Item, Row, discard
+
+NAME = "manifest.jsonl"
+TABLE = "table.parquet"
+_WRITTEN_AT_ONCE = 10_000  # rows of the table
+
+
+class Manifest:
+    """The manifest of an output folder; a context manager.
+
+    Each line is a row with `made_with`, and is on the disk before the next input counts as done. A line that was torn
+    by a crash is passed over: its input is done again.
+
+    Args:
+        folder: where the outputs are.
+        made_with: what outputs depend on beside their input: a digest of model and settings.
+
+    Raises:
+        MediaError: the folder holds files of something else.
+        OSError: the manifest cannot be read or written.
+    """
+
+    def __init__(self, folder: Path, made_with: str):
+        self.path, self._folder, self._made_with = folder / NAME, folder, made_with
+        if folder.is_dir() and any(folder.iterdir()) and not self.path.exists():
+            raise MediaError(f"-o {folder}: expected a new folder, or one of an earlier fcnrt batch, got another")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Manifest:
+        torn = self.path.exists() and not _ends_a_line(self.path)
+        self._file = self.path.open("a", encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise MediaError(f"-o {self._folder}: another run is writing there; wait for it") from error
+        if torn:
+            self._file.write("\n")
+        self._sweep()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._sweep()
+            self._file.close()
+
+    def _sweep(self) -> None:
+        """Remove what killed workers left half-written; the lock says that nobody else is at work."""
+        for part in self._folder.rglob(f"{PART}*"):
+            discard(part)
+
+    def missing(self, items: Sequence[Item]) -> list[Item]:
+        """The items whose outputs are not all there, or were made with something else."""
+        done = {row["path"] for row in self._rows() if not row["error"]}
+        return [item for item in items if item.source not in done or not _all_there(item)]
+
+    def add(self, row: Row) -> None:
+        """Write a row down."""
+        assert self._file is not None
+        self._file.write(json.dumps({**asdict(row), "made_with": self._made_with}) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def write_table(self, classes: Sequence[str]) -> Path:
+        """The last row of each input as a Parquet table, a column for each class's share.
+
+        Raises:
+            MissingDependency: pyarrow is not installed.
+            OSError: it cannot be written.
+        """
+        arrow, parquet = load_arrow()
+        names = [f"share: {name}" for name in _distinct(classes)]
+        rows = list({row["path"]: row for row in self._rows()}.values())
+        schema = arrow.schema(
+            [
+                ("path", arrow.string()),
+                ("frames", arrow.int64()),
+                ("height", arrow.int32()),
+                ("width", arrow.int32()),
+                *((name, arrow.float64()) for name in names),
+                ("confidence", arrow.float64()),
+                ("seconds", arrow.float64()),
+                ("worker", arrow.int64()),
+                ("error", arrow.string()),
+            ]
+        )
+        with (
+            atomic_path(self._folder / TABLE) as part,
+            parquet.ParquetWriter(part, schema) as writer,
+        ):
+            for first in range(0, len(rows), _WRITTEN_AT_ONCE):
+                columns = [_flat(row, names) for row in rows[first : first + _WRITTEN_AT_ONCE]]
+                writer.write_table(arrow.Table.from_pylist(columns, schema))
+        return self._folder / TABLE
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """What was written down of this model and these settings."""
+        if not self.path.exists():
+            return
+        with self.path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                with suppress(ValueError, KeyError, TypeError):
+                    row = json.loads(line)
+                    if row["made_with"] == self._made_with and {*row} >= {"path", "error", "shares"}:
+                        yield row
+
+
+def load_arrow() -> tuple[Any, Any]:
+    """pyarrow and its Parquet; raises MissingDependency."""
+    with needs("pyarrow", "batch"):
+        import pyarrow
+        import pyarrow.parquet
+    return pyarrow, pyarrow.parquet
+
+
+def _all_there(item: Item) -> bool:
+    return all(Path(where).exists() for where, _ in item.outputs)
+
+
+def _flat(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {**row, **dict(zip(names, row["shares"], strict=False))}
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names, with their number where two are the same."""
+    return [name if names.count(name) == 1 else f"{name} ({index})" for index, name in enumerate(names)]
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

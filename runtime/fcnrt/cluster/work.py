@@ -1,0 +1,170 @@
+"""What a worker does: one Segmenter, and an input after the other, each made whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract.files import part_name
+from ..errors import FcnrtError, first_line, one_line
+from ..pictures.drawing import Drawing
+from ..segmenter import Segmenter
+from ..video import FrameSource, Sink, open_source
+from ..video.frames import Labelled
+from ..video.shares import class_shares
+from ..video.sinks import Content, Material, open_sink
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How inputs are labelled: the Segmenter's arguments that a worker needs."""
+
+    model: Path
+    device: str = "auto"
+    threads: int = 1
+    input_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """An input, and the files or folders to make of it with what goes into each."""
+
+    source: str
+    outputs: tuple[tuple[str, Content], ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of an input.
+
+    Attributes:
+        path: the input.
+        frames: that were labelled.
+        height, width: of the last frame, in pixels.
+        shares: of each class in all its frames.
+        confidence: mean probability of the labels; None where there are none.
+        seconds: that it took, files included.
+        worker: the process.
+        error: what was wrong, "" where nothing was.
+    """
+
+    path: str
+    frames: int
+    height: int
+    width: int
+    shares: list[float]
+    confidence: float | None
+    seconds: float
+    worker: int
+    error: str
+
+
+class Worker:
+    """A Segmenter that labels inputs.
+
+    Args:
+        settings: of the Segmenter.
+
+    Raises:
+        FcnrtError: as the Segmenter.
+    """
+
+    def __init__(self, settings: Settings):
+        self._segmenter = Segmenter(
+            settings.model,
+            device=settings.device,
+            threads=settings.threads,
+            color="rgb",
+            input_size=settings.input_size,
+        )
+        self._drawing = Drawing(self._segmenter.palette)
+
+    def do(self, item: Item) -> Row:
+        """Label an input; what is wrong with it stands in the row."""
+        started, tally, error = time.perf_counter(), _Tally(len(self._segmenter.classes)), ""
+        try:
+            self._label(item, tally)
+        except Exception as failure:
+            error = _words(failure)
+        return tally.row(item.source, time.perf_counter() - started, error)
+
+    def close(self) -> None:
+        """Free the engine; a second call does nothing."""
+        self._segmenter.close()
+
+    def _label(self, item: Item, tally: _Tally) -> None:
+        parts = [(part_name(Path(where)), Path(where)) for where, _ in item.outputs]
+        try:
+            with open_source(item.source) as source, ExitStack() as finished:
+                sinks = [
+                    finished.enter_context(closing(self._sink(part, content, source, item)))
+                    for (part, _), (_, content) in zip(parts, item.outputs, strict=True)
+                ]
+                self._label_frames(source, sinks, tally)
+            for part, target in parts:
+                _put_in_place(part, target)
+        finally:
+            for part, _ in parts:
+                discard(part)
+
+    def _label_frames(self, source: FrameSource, sinks: list[Sink], tally: _Tally) -> None:
+        for frame in source:
+            confidence = np.empty(frame.pixels.shape[:2], np.uint8)
+            labels = self._segmenter(frame.pixels, confidence=confidence)
+            labelled = Labelled(frame, labels)
+            tally.add(labels, confidence)
+            for sink in sinks:
+                sink.write(sink.draw(labelled))
+
+    def _sink(self, part: Path, content: Content, source: FrameSource, item: Item) -> Sink:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        self._drawing.begin()
+        audio_from = item.source if Path(item.source).is_file() else None
+        return open_sink(str(part), content, Material(source, self._drawing, self._segmenter.palette, audio_from))
+
+
+class _Tally:
+    """What has been seen of one input."""
+
+    def __init__(self, classes: int):
+        self._classes = classes
+        self._shares: Any = np.zeros(classes)
+        self._confidence, self._frames, self._size = 0.0, 0, (0, 0)
+
+    def add(self, labels: Any, confidence: Any) -> None:
+        self._shares += class_shares(labels, self._classes)
+        self._confidence += float(confidence.mean()) / 255
+        self._frames, self._size = self._frames + 1, labels.shape
+
+    def row(self, path: str, seconds: float, error: str) -> Row:
+        frames = max(1, self._frames)
+        confidence = round(self._confidence / frames, 6) if self._frames else None
+        shares = [round(float(share), 6) for share in self._shares / frames]
+        return Row(path, self._frames, *self._size, shares, confidence, round(seconds, 4), os.getpid(), error)
+
+
+def _put_in_place(part: Path, target: Path) -> None:
+    if target.is_dir():  # of labels, from another model
+        shutil.rmtree(target)
+    os.replace(part, target)
+
+
+def discard(part: Path) -> None:
+    """Remove an unfinished file or folder, if there is one."""
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        part.unlink(missing_ok=True)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, (FcnrtError, OSError)):
+        return one_line(error) or type(error).__name__
+    return f"{type(error).__name__}: {first_line(error)}"

@@ -1,0 +1,157 @@
+"""Archives: labels of `fcnrt segment`, damaged inputs as rows, runs that go on, workers that are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import fcnrt
+from exports import Export
+from fcnrt.cli.main import main
+from fcnrt.cluster.local import label_on_processes
+from fcnrt.cluster.manifest import Manifest
+from fcnrt.cluster.work import Item, Row, Settings
+from fcnrt.errors import BackendError, MediaError
+from fcnrt.pictures.reading import read_image
+
+NAME = "torchvision fcn"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Pictures of several sizes, one of them cut off, and a film."""
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for index in range(5):
+        size = (33 + 8 * index, 46, 3)
+        cv2.imwrite(str(folder / f"{index}.png"), random.integers(0, 256, size, dtype=np.uint8))
+    (folder / "cut.png").write_bytes((folder / "4.png").read_bytes()[:300])
+    film = cv2.VideoWriter(str(folder / "film.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
+    for _ in range(3):
+        film.write(random.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    film.release()
+    return folder
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*_*")}
+
+
+def test_batch_gives_what_segment_gives(
+    exported: Export, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    model, out, expected = str(exported(NAME)), tmp_path / "out", tmp_path / "expected"
+    assert main(["batch", model, str(archive), "-o", str(out), "--workers", "2"]) == 1
+    assert "cut.png" in capsys.readouterr().err
+    assert main(["segment", model, str(archive), "-o", str(expected), "--threads", "1"]) == 1
+    names = sorted(path.name for path in expected.iterdir())
+    assert len(names) == 11
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "manifest.jsonl", "table.parquet"])
+    for name in names:
+        assert (out / name).read_bytes() == (expected / name).read_bytes(), name
+    rows = {Path(row["path"]).name: row for row in parquet.read_table(out / "table.parquet").to_pylist()}
+    assert rows["cut.png"]["error"] and not any(row["error"] for name, row in rows.items() if name != "cut.png")
+    assert (rows["2.png"]["height"], rows["2.png"]["width"], rows["film.mp4"]["frames"]) == (49, 46, 3)
+    assert sum(rows["2.png"][f"share: class {index}"] for index in range(7)) == pytest.approx(1, abs=1e-4)
+    assert 1 / 7 <= rows["2.png"]["confidence"] <= 1
+
+
+def test_a_second_run_does_what_is_missing(exported: Export, archive: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    model, out = str(exported(NAME)), tmp_path / "out"
+    run = ["batch", model, str(archive / "[0-4].png"), "-o", str(out), "--workers", "1"]
+    assert main(run) == 0
+    before = times(out)
+    (out / "2_labels.png").unlink()
+    with (out / "manifest.jsonl").open("a") as manifest:
+        manifest.write('{"path": "torn')
+    assert main(run) == 0
+    changed = {name for name, time in times(out).items() if before.get(name) != time}
+    assert changed == {"2_labels.png", "2_overlay.png"}
+    assert main(run) == 0 and main([*run, "--input-size", "40x40"]) == 0
+    assert not before.items() & times(out).items()  # made with something else: all of it again
+
+
+def test_max_errors_and_other_folders(
+    exported: Export, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyarrow")
+    model = str(exported(NAME))
+    run = ["batch", model, str(archive / "cut.png"), "-o"]
+    assert main([*run, str(tmp_path / "out"), "--max-errors", "0"]) == 1
+    assert "fcnrt: --max-errors 0: 1 inputs failed, 0 were done" in capsys.readouterr().err
+    assert main([*run, str(archive)]) == 1
+    assert f"-o {archive}: expected a new folder, or one of an earlier fcnrt batch" in capsys.readouterr().err
+
+
+def items_of(archive: Path, out: Path, copies: int) -> list[Item]:
+    items = []
+    for index in range(copies):
+        source = archive / f"{index % 5}.png"
+        link = archive / f"link{index}.png"
+        link.symlink_to(source)
+        items.append(Item(str(link), ((str(out / f"{index}_labels.png"), "labels"),)))
+    return items
+
+
+def test_killed_workers_lose_nothing(exported: Export, archive: Path, tmp_path: Path) -> None:
+    """Each row's worker is killed when its row comes, three times; every output is there once and whole."""
+    out, settings = tmp_path / "out", Settings(exported(NAME))
+    items, rows, kills = items_of(archive, out, 24), [], 3
+    with Manifest(out, "x") as manifest:
+        for row in label_on_processes(items, settings, workers=2, max_restarts=6):
+            manifest.add(row)
+            rows.append(row)
+            if len(rows) % 6 == 0 and kills:
+                kills -= 1
+                os.kill(row.worker, signal.SIGKILL)
+        assert not manifest.missing(items)
+        with pytest.raises(MediaError, match="another run is writing there; wait for it"), Manifest(out, "x"):
+            pass
+    assert kills == 0 and len({row.path for row in rows}) == len(rows) == 24
+    with fcnrt.Segmenter(exported(NAME), threads=1) as segment:
+        for item in items:
+            assert np.array_equal(fcnrt.read_labels(item.outputs[0][0]), segment(read_image(item.source)))
+    assert len(list(out.iterdir())) == 25  # and nothing hidden
+
+
+def test_workers_that_die_too_often_end_the_run(exported: Export, archive: Path, tmp_path: Path) -> None:
+    items = items_of(archive, tmp_path / "out", 12)
+    done = set()
+    with pytest.raises(BackendError, match=r"workers died 1 times .* inputs are missing: run the same command again"):
+        for row in label_on_processes(items, Settings(exported(NAME)), workers=1, max_restarts=0):
+            done.add(row.path)
+            os.kill(row.worker, signal.SIGKILL)
+    rest = [item for item in items if item.source not in done]
+    assert 0 < len(rest) < 12
+    rows = list(label_on_processes(rest, Settings(exported(NAME)), workers=1))
+    assert {row.path for row in rows} == {item.source for item in rest} and not any(row.error for row in rows)
+
+
+def test_what_a_worker_cannot_open_is_raised(tmp_path: Path) -> None:
+    items = [Item("a.png", ((str(tmp_path / "a_labels.png"), "labels"),))]
+    with pytest.raises(fcnrt.ModelFileError, match="no such file"):
+        list(label_on_processes(items, Settings(tmp_path / "none.onnx"), workers=1))
+
+
+def test_rows_are_json_lines(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text("nonsense\n[1]\n{}\n")
+    with Manifest(tmp_path, "x") as manifest:
+        assert len(manifest.missing([Item("a", ())])) == 1
+        row = Row("a", 1, 5, 7, [1.0], 0.5, 0.1, 1, "")
+        manifest.add(row)
+        assert not manifest.missing([Item("a", ())])
+        assert len(manifest.missing([Item("a", ((str(tmp_path / "gone"), "labels"),))])) == 1
+    last = json.loads((tmp_path / "manifest.jsonl").read_text().splitlines()[-1])
+    assert last == {**asdict(row), "made_with": "x"}
+    with Manifest(tmp_path, "y") as manifest:
+        assert len(manifest.missing([Item("a", ())])) == 1
