@@ -62,7 +62,8 @@ def find(pattern: str | Path) -> Found:
         return _sorted_out(pattern, path.parent, _numbered(path, counter))
     matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]
     if not matches and not glob.has_magic(str(pattern)):
-        raise MediaError(f"{pattern}: no such file or folder")
+        hint = f"; a camera is camera:{pattern}" if str(pattern).isdecimal() else ""
+        raise MediaError(f"{pattern}: no such file or folder{hint}")
     crossed = "**" in str(pattern)
     return _sorted_out(pattern, _root(path), (each for each in matches if not (crossed and each.is_dir())))
 

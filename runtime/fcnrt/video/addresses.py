@@ -93,7 +93,6 @@ def check_file(where: str | Path) -> None:
     if path.is_dir():
         raise MediaError(f"{where}: expected a video file, got a folder")
     if not path.is_file():
-        found = "got a device" if path.exists() else "found none"
-        raise MediaError(f"{where}: expected a video file, {found}")
+        raise MediaError(f"{where}: {'expected a video file, got a device' if path.exists() else 'no such file'}")
     if not path.stat().st_size:
         raise MediaError(f"{where}: expected a video file, got an empty one")

@@ -39,6 +39,7 @@ def test_find_inputs(tree, monkeypatch, patterns, expected):
     [
         ([], "expected at least one file"),
         (["nothing.png"], "nothing.png: no such file or folder"),
+        (["0"], "0: no such file or folder; a camera is camera:0"),
         (["*.txt"], r"\*.txt: no picture or video there; known are .png"),
         (["b.png", "none/*"], "none/"),
         (["frame_%d.png"], "frame_%d.png: no picture or video there"),

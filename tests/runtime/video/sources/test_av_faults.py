@@ -133,7 +133,7 @@ def test_frames_that_the_decoder_doubts_come_and_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda path: None, "expected a video file, found none"),
+        (lambda path: None, "no such file"),
         (lambda path: path.mkdir(), "expected a video file, got a folder"),
         (lambda path: path.touch(), "expected a video file, got an empty one"),
         (

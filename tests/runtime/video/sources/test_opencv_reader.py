@@ -105,7 +105,7 @@ def test_a_broken_video_is_one_error_and_silence(tmp_path, damage):
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda path: None, "expected a video file, found none"),
+        (lambda path: None, "no such file"),
         (lambda path: path.mkdir(), "expected a video file, got a folder"),
         (lambda path: path.touch(), "expected a video file, got an empty one"),
     ],

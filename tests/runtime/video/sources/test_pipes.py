@@ -104,7 +104,7 @@ def test_a_session_description_opens_an_rtp_stream(tmp_path):
 
 
 def test_a_missing_session_description(tmp_path):
-    with pytest.raises(MediaError, match=r"a\.sdp: expected a video file, found none"):
+    with pytest.raises(MediaError, match=r"a\.sdp: no such file"):
         open_source(tmp_path / "a.sdp")
 
 

@@ -60,8 +60,8 @@ def test_a_path(files):
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
-        ("none.mp4", "none.mp4: expected a video file, found none"),
-        ("none", "none: expected a video file, found none"),
+        ("none.mp4", "none.mp4: no such file"),
+        ("none", "none: no such file"),
         ("none/*.png", "no picture or video there"),
         ("none.png", "none.png: no such file or folder"),
         ("*.mp4", "expected pictures alone, found a.mp4 among them"),
