@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -76,10 +78,19 @@ _worker: Worker | FcnrtError
 def _begin(settings: Settings) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _worker = Worker(settings)
     except FcnrtError as error:  # told by the first item: what is raised here only breaks the pool
         _worker = error
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed tells nobody, and its workers would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(item: Item) -> Row:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -135,6 +138,41 @@ def test_workers_that_die_too_often_end_the_run(exported: Export, archive: Path,
     assert 0 < len(rest) < 12
     rows = list(label_on_processes(rest, Settings(exported(NAME)), workers=1))
     assert {row.path for row in rows} == {item.source for item in rest} and not any(row.error for row in rows)
+
+
+RUN = """
+import sys
+from pathlib import Path
+from fcnrt.cluster.local import label_on_processes
+from fcnrt.cluster.work import Item, Settings
+
+if __name__ == "__main__":
+    model, out, *sources = sys.argv[1:]
+    items = [Item(source, ((f"{out}/{index}_labels.png", "labels"),)) for index, source in enumerate(sources)]
+    for row in label_on_processes(items, Settings(Path(model)), workers=2):
+        print(row.worker, flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_workers_end_with_a_killed_parent(exported: Export, archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(RUN)
+    words = [tmp_path / "run.py", exported(NAME), tmp_path / "out", *archive.glob("[0-4].png")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, *words], stdin=pipe, stdout=pipe, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        assert is_running(worker)
+        parent.kill()
+    while is_running(worker):  # the suite's own limit of time ends this where it does not
+        time.sleep(0.05)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process is there and no zombie, as it stays where nobody waits for orphans."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_what_a_worker_cannot_open_is_raised(tmp_path: Path) -> None:
