@@ -20,6 +20,7 @@ class Host:
         where: [HOST:]PORT; without a host this machine alone gets there, with port 0 it is any that is free.
         application: makes it, for the address where it is served.
         connections: that may be open at the same time; others are told to come again.
+        idle_s: seconds that a connection may be kept open without a request.
         farewell_s: seconds that answers have to be finished in when it is closed.
 
     Attributes:
@@ -32,7 +33,13 @@ class Host:
     """
 
     def __init__(
-        self, where: str, application: Callable[[Address], App], *, connections: int, farewell_s: int = 1
+        self,
+        where: str,
+        application: Callable[[Address], App],
+        *,
+        connections: int,
+        idle_s: int = 5,
+        farewell_s: int = 1,
     ) -> None:
         with needs("Starlette", "fcnrt[serve]"):
             import starlette  # noqa: F401
@@ -41,7 +48,7 @@ class Host:
         address = parse_address(where)
         self._listener = listening_socket(address)
         self.address = Address(address.host, self._listener.getsockname()[1])
-        self._server = _server(application(self.address), connections, farewell_s)
+        self._server = _server(application(self.address), connections, idle_s, farewell_s)
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="fcnrt serve", daemon=True)
         self._thread.start()
@@ -67,7 +74,7 @@ class Host:
         self._server.should_exit = True
 
 
-def _server(application: App, connections: int, farewell_s: int) -> Any:
+def _server(application: App, connections: int, idle_s: int, farewell_s: int) -> Any:
     import uvicorn
 
     config = uvicorn.Config(
@@ -78,6 +85,7 @@ def _server(application: App, connections: int, farewell_s: int) -> Any:
         ws="none",
         server_header=False,
         limit_concurrency=connections,
+        timeout_keep_alive=idle_s,
         timeout_graceful_shutdown=farewell_s,
     )
     return uvicorn.Server(config)

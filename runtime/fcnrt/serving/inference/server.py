@@ -14,6 +14,7 @@ from .limits import Limits
 
 _USUAL = Limits()
 _STRANGERS = 256  # more connections than requests: idle ones, those that are refused, and who asks for health
+_IDLE_S = 75  # clients keep connections, and a request on one that is just being closed fails
 _FAREWELL_S = 10  # for requests that are worked on at the end
 
 
@@ -45,6 +46,7 @@ class InferenceServer:
                 where,
                 lambda address: self._made(address, token),
                 connections=limits.requests + _STRANGERS,
+                idle_s=_IDLE_S,
                 farewell_s=_FAREWELL_S,
             )
         except BaseException:
