@@ -106,6 +106,8 @@ def _sorted_out(pattern: str | Path, root: Path, candidates: Iterable[Path]) -> 
         (inputs if _is_input(path) else others).append(path)
     found = Found(root, inputs, others)
     if not inputs:
+        if Path(pattern).is_dir() and any(path.is_dir() for path in others):
+            raise MediaError(f"{pattern}: no picture or video there; {Path(pattern, '**/*')} takes what is in folders")
         known = " ".join(PICTURE_SUFFIXES + FILM_SUFFIXES)
         raise MediaError(f"{pattern}: no picture or video there; known are {known}, and others by their first bytes")
     return found

@@ -51,6 +51,14 @@ def test_find_inputs_refuses(tree, monkeypatch, patterns, expected):
         find_inputs(patterns)
 
 
+def test_a_folder_of_folders_tells_how_to_take_them(tmp_path):
+    (tmp_path / "trees/oak").mkdir(parents=True)
+    with pytest.raises(
+        MediaError, match=r"trees/: no picture or video there; \S+trees/\*\*/\* takes what is in folders"
+    ):
+        find_inputs([f"{tmp_path}/trees/"])
+
+
 def test_numbers_in_names_count(tmp_path):
     names = [
         "10.png",
