@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -107,7 +106,7 @@ class Segmenter:
         self.engine: str = backend.engine
         self.precision: str = backend.precision
         self.in_flight: int = backend.in_flight
-        self._busy = threading.Lock()
+        self._users: dict[object, None] = {}  # the first one's call runs
         self._closed = False
 
     @property
@@ -252,13 +251,10 @@ class Segmenter:
         A call that still runs in another thread, or a stream that has not ended, frees it at its end.
         """
         self._closed = True
-        if self._busy.acquire(blocking=False):
-            try:
-                backend = vars(self).pop("_backend", None)  # and with it streams, kernels, the device's context
-                if backend is not None:
-                    backend.close()
-            finally:
-                self._busy.release()
+        if not self._users:
+            backend = vars(self).pop("_backend", None)  # and with it streams, kernels, the device's context
+            if backend is not None:
+                backend.close()
 
     def __repr__(self) -> str:
         model = f"{self.spec.family} {self.spec.variant}, {len(self.classes)} classes, {self.spec.precision}"
@@ -274,16 +270,19 @@ class Segmenter:
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
-        if not self._busy.acquire(blocking=False):
-            raise UsageError(
-                f"{self._path}: this Segmenter is in use by another thread or by a stream that has not ended; "
-                "make one for each"
-            )
-        try:
+        user = object()
+        try:  # from before its entry on: an interrupt may come behind any step
+            self._users[user] = None
+            first, *_ = list(self._users)  # a copy: others come and go
+            if first is not user:
+                raise UsageError(
+                    f"{self._path}: this Segmenter is in use by another thread or by a stream that has not ended; "
+                    "make one for each"
+                )
             self._check_open()
             yield
         finally:
-            self._busy.release()
+            self._users.pop(user, None)  # first: up to the end of this call no interrupt comes
             if self._closed:  # meanwhile
                 self.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -64,6 +65,7 @@ class CpuBackend(Backend):
         in_integers = model.spec.precision == Precision.INT8 and network.precision == Precision.FP32
         self.precision = Precision.INT8.value if in_integers else network.precision
         self._bytes_per_pixel = least_bytes_per_pixel(model.proto.graph, self.precision)
+        self._computing = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="fcnrt")  # starts a thread when it is first needed
         self._upsamplers: Recent[LabelUpsampler] = Recent(MAX_SHAPES)
 
@@ -79,6 +81,10 @@ class CpuBackend(Backend):
         return self._tiling.grid((batch, *(self._options.input_size or (height, width))))
 
     def label(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> None:
+        with self._computing:  # an interrupted stream's last frame may still be in the worker's hands
+            self._label(frames, labels, confidence)
+
+    def _label(self, frames: Frames, labels: Labels, confidence: Confidence | None) -> None:
         self._mark("checks")
         seen = self._network_input(frames)
         grid = self.grid(frames.shape[:3])
@@ -97,7 +103,8 @@ class CpuBackend(Backend):
         return self._worker.submit(self.label, frames, labels, confidence).result
 
     def scores(self, frames: Frames) -> Scores:
-        return self._scores(self._network_input(frames), self.grid(frames.shape[:3]))
+        with self._computing:
+            return self._scores(self._network_input(frames), self.grid(frames.shape[:3]))
 
     def run_network(self, frames: Frames, times: int) -> None:
         seen, grid = self._network_input(frames), self.grid(frames.shape[:3])
