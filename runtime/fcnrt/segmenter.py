@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -107,7 +108,7 @@ class Segmenter:
         self.precision: str = backend.precision
         self.in_flight: int = backend.in_flight
         self._users: dict[object, None] = {}  # the first one's call runs
-        self._closed = False
+        self._closed, self._process = False, os.getpid()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -160,6 +161,7 @@ class Segmenter:
             _check_target("out", labels, shape, self._label_dtype)
             if confidence is not None:
                 _check_target("confidence", confidence, shape, np.uint8)
+                _check_apart(labels, confidence)
             targets = (array if frames.ndim == 4 or array is None else array[None] for array in (labels, confidence))
             self._backend.label(batch, *targets)
         return labels
@@ -256,6 +258,11 @@ class Segmenter:
             if backend is not None:
                 backend.close()
 
+    def __reduce__(self) -> tuple[Callable[..., Segmenter], tuple[Path, Options]]:
+        """To another process goes where the model lies and how it was opened: it is opened there again."""
+        self._check_open()
+        return _opened, (self._path, self._options)
+
     def __repr__(self) -> str:
         model = f"{self.spec.family} {self.spec.variant}, {len(self.classes)} classes, {self.spec.precision}"
         return f"<fcnrt.Segmenter {self._path} ({model}) on {self.device}{', closed' if self._closed else ''}>"
@@ -289,6 +296,11 @@ class Segmenter:
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError(f"{self._path}: this Segmenter was closed; make a new one")
+        if os.getpid() != self._process:
+            raise UsageError(
+                f"{self._path}: this Segmenter was made before the process was forked, and its engine's threads stayed "
+                "behind; make one in the child, or start processes with 'spawn'"
+            )
 
     @property
     def _label_dtype(self) -> type[np.uint8] | type[np.uint16]:
@@ -349,6 +361,12 @@ class Segmenter:
         self._backend.check_shape((batch, rows, columns))
 
 
+def _opened(path: Path, options: Options) -> Segmenter:
+    segmenter = object.__new__(Segmenter)
+    segmenter._hold(path, options, open_backend(path, options))
+    return segmenter
+
+
 def _completed(item: Item, wait: Callable[[], Array]) -> tuple[Item, Array]:
     return item, wait()
 
@@ -393,3 +411,8 @@ def _check_target(name: str, array: Any, shape: tuple[int, ...], dtype: type[np.
         got = "a read-only one"
     if got:
         raise FrameError(f"{name}: expected a {np.dtype(dtype)} numpy array {shape}, got {got}")
+
+
+def _check_apart(labels: Array, confidence: Array) -> None:
+    if np.shares_memory(labels, confidence):
+        raise FrameError("confidence: expected an array of its own, got one that shares memory with `out`")

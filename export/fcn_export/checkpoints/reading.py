@@ -20,6 +20,7 @@ from .content import Content, content_of
 from .remembered import Remembered, remembered
 from .selection import Selected, select
 
+MAX_RANK = 8  # a convolution's weights have 4; torch itself computes with up to 64
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_BYTES = 2**31  # of one tensor: what one ONNX file holds in all
 TORCHVISION_NAMES = ("fcn_resnet50", "fcn_resnet101")
@@ -134,6 +135,8 @@ def _checked_tensor(key: str, value: Tensor) -> Tensor:
         raise ExportError(f"{key} is {value.dtype}; expected floating-point weights, not quantised ones")
     if not 0 < 4 * value.numel() < MAX_BYTES:
         raise ExportError(f"{key} has the shape {tuple(value.shape)}; expected weights of at most 2 GiB")
+    if value.dim() > MAX_RANK:
+        raise ExportError(f"{key} has {value.dim()} dimensions; expected weights of at most {MAX_RANK}")
     if value.is_meta:
         raise ExportError(f"{key} has no data (meta tensor); save the checkpoint from a loaded model")
     value = value.detach().to(torch.float32).contiguous()

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,3 +156,20 @@ def test_readers_call_nothing_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"model": STATE, "args": Calls(getattr, str, "upper")}, "net.pth")
     load_checkpoint(Path("net.pth"))
     assert not reached
+
+
+def test_more_dimensions_than_weights_have_are_one_line(tmp_path: Path) -> None:
+    torch.save({"conv.weight": torch.ones([1] * 70)}, tmp_path / "net.pth")
+    with pytest.raises(ExportError, match=r"conv\.weight has 70 dimensions; expected weights of at most 8"):
+        load_checkpoint(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("record", ["data.pkl", "data/0"])
+def test_archives_are_not_unpacked_to_many_times_their_size(record: str, tmp_path: Path) -> None:
+    torch.save({"conv.weight": torch.ones(9)}, tmp_path / "net.pth")
+    with zipfile.ZipFile(tmp_path / "net.pth") as archive, zipfile.ZipFile(tmp_path / "bomb.pth", "w") as bomb:
+        for name in archive.namelist():
+            data = bytes(100 << 20) if name.endswith(record) else archive.read(name)
+            bomb.writestr(name, data, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ExportError, match=r"unpacks to 100 MiB from 0\.1 MiB, which weights do not; is it a"):
+        load_checkpoint(tmp_path / "bomb.pth")

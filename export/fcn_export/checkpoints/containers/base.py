@@ -13,6 +13,7 @@ from ...errors import ExportError
 
 NOT_MINE = object()  # what a reader returns for a file of another kind
 HEAD_BYTES = 4096
+MAX_UNPACKED, ALWAYS_UNPACKED = 20, 1 << 26  # times a file's size, and bytes that any may have: weights barely shrink
 
 
 def head(path: Path) -> bytes:
@@ -38,6 +39,7 @@ def _checked_names(path: Path, modified: int, size: int) -> tuple[str, ...]:
     """The names in a zip file whose contents pass their checksums: torch reads records without comparing them."""
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_unpacked(sum(member.file_size for member in archive.infolist()), size)
             damaged = archive.testzip()
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, zlib.error, RuntimeError) as error:
@@ -45,6 +47,14 @@ def _checked_names(path: Path, modified: int, size: int) -> tuple[str, ...]:
     if damaged:
         raise ExportError(f"damaged, {damaged} fails its checksum; copy or download it again")
     return tuple(names)
+
+
+def _check_unpacked(unpacked: int, size: int) -> None:
+    """Refuse an archive that would fill the memory, before any of it is unpacked."""
+    if unpacked > ALWAYS_UNPACKED + MAX_UNPACKED * size:
+        raise ExportError(
+            f"unpacks to {unpacked >> 20} MiB from {size / 2**20:.1f} MiB, which weights do not; is it a checkpoint?"
+        )
 
 
 def record(path: Path, ending: str) -> str | None:
