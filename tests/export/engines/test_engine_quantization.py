@@ -97,4 +97,4 @@ def test_what_tensorrt_would_compute_otherwise_is_refused(change, expected: str,
     save(model, int8)
     with pytest.raises(ExportError, match=expected) as refusal:
         read_source(int8, "kernel")
-    assert "export/to_onnx.py --precision int8" in str(refusal.value)
+    assert "export the checkpoint with --precision int8" in str(refusal.value)
