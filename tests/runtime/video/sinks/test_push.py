@@ -148,8 +148,10 @@ def test_the_command_line_pushes(exported: Export, capsys: pytest.CaptureFixture
         address = server.address.replace("//", "//me:secret@")
         assert main(["segment", model, "test:98x134@25*40", "-o", address]) == 0
         server.end(PATIENCE_S)
-        assert [number for number, _ in server.runs[0]] == list(range(40))
+        numbers = [number for number, _ in server.runs[0]]
+    assert numbers == sorted(set(numbers)) and numbers[-1] == 39
     printed = capsys.readouterr()
-    assert printed.out.endswith(f"-> {server.address}\n") and printed.err == ""
+    dropped = f"fcnrt: {server.address}: {40 - len(numbers)} frames dropped\n"  # on a machine that is too slow
+    assert printed.out.endswith(f"-> {server.address}\n") and printed.err == ("" if len(numbers) == 40 else dropped)
     assert main(["segment", model, "test:98x134@25*40", "-o", address]) == 1
     assert f"{server.address}: Connection refused" in capsys.readouterr().err
