@@ -12,7 +12,7 @@ from ..contract.types import Confidence, Frames, Labels, Scores, Shape
 from ..gpu.arrays import DeviceArray, DeviceFrames, DeviceView
 
 if TYPE_CHECKING:
-    from .grid import Grid
+    from .tiling.grid import Grid
 
 Tile = Literal["auto", "off"] | int  # which frames are computed in tiles; the side of a square, in pixels
 

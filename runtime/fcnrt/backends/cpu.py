@@ -15,11 +15,11 @@ from ..ops.resizing import resized
 from .base import Backend, Options
 from .choice import choose
 from .frame_memory import check_memory, least_bytes_per_pixel
-from .grid import Grid
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, check_fixed_shape
 from .recent import Recent
-from .tiled import TiledNetwork, Tiling
+from .tiling.grid import Grid
+from .tiling.tiled import TiledNetwork, Tiling
 
 OpenPart = Callable[[OnnxModel, Part], CpuNetwork]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..contract.types import Array, Frames, Scores
-from .locality import LocalTensor
+from .tiling.locality import LocalTensor
 
 MAX_SHAPES = 8  # shapes whose tables or buffers are kept
 

@@ -20,8 +20,8 @@ from ..errors import FrameError, ModelFileError, needs
 from .other_interfaces import take_bytes_and_give_labels
 
 if TYPE_CHECKING:
-    from .locality import LocalTensor
     from .network import Part
+    from .tiling.locality import LocalTensor
 
 
 class OnnxModel(OnnxFile):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from ..backends.grid import Grid
+from ..backends.tiling.grid import Grid
 from ..errors import needs
 from ..segmenter import Segmenter
 from .terminal import complain

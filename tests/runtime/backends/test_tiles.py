@@ -15,11 +15,11 @@ from onnx import helper
 
 import fcnrt
 from exports import Export
-from fcnrt.backends import tiled
-from fcnrt.backends.grid import Grid, cheapest_grid, own_elements
-from fcnrt.backends.locality import Axis, Locality, locality_of
 from fcnrt.backends.memory import available_bytes
 from fcnrt.backends.onnx_model import OnnxModel
+from fcnrt.backends.tiling import tiled
+from fcnrt.backends.tiling.grid import Grid, cheapest_grid, own_elements
+from fcnrt.backends.tiling.locality import Axis, Locality, locality_of
 from frames import frames_of
 from network_names import NAMES
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from ..errors import UsageError
-from .onnx_model import OnnxModel, load_package
+from ...errors import UsageError
+from ..onnx_model import OnnxModel, load_package
 
 WITH_OTHERS = frozenset(("Add", "Div", "Max", "Min", "Mul", "PRelu", "Pow", "Sub"))
 ACTIVATIONS = frozenset(("Clip", "Elu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Sigmoid", "Tanh"))

@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..contract.types import Array, Frames, Scores, Shape
-from ..errors import UsageError
-from .base import Tile
+from ...contract.types import Array, Frames, Scores, Shape
+from ...errors import UsageError
+from ..base import Tile
+from ..memory import available_bytes
+from ..network import CpuNetwork, Part
+from ..onnx_model import OnnxModel
+from ..recent import Recent
 from .grid import Grid, Span, cheapest_grid, own_elements
 from .locality import Locality, locality_of
-from .memory import available_bytes
-from .network import CpuNetwork, Part
-from .onnx_model import OnnxModel
-from .recent import Recent
 
 MAX_GRIDS = 64  # that are kept
 SHARE = 0.75  # of the memory that is free, for the network; the rest is for pictures and labels
