@@ -368,7 +368,7 @@ def test_what_is_no_result_is_one_line(
 def test_no_results_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     assert report.main([]) == 1
-    assert "no results: run benchmarks/parity.py or benchmarks/latency.py first" in capsys.readouterr().err
+    assert "no results: run `fcnrt parity` or `fcnrt bench` first" in capsys.readouterr().err
 
 
 def test_results_and_page_lie_where_the_user_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
