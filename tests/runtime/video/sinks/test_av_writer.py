@@ -2,21 +2,21 @@
 
 import os
 import resource
-import signal
 import subprocess
 import sys
-import time
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
+import processes
 from fcnrt.errors import FrameError, MediaError, MissingDependency
 from fcnrt.pictures.palette import generated_palette
 from fcnrt.video.sinks import av_encoders, av_writer
 from fcnrt.video.sinks.av_audio import AudioCopy
 from fcnrt.video.sinks.av_writer import VideoWriter
 from fcnrt.video.sinks.torn_files import playable_frames, read_head
+from places import HELPERS
 
 av = pytest.importorskip("av")
 cv2 = pytest.importorskip("cv2")
@@ -236,27 +236,8 @@ def test_an_interrupted_video_is_playable(tmp_path, interruption):
 
 
 def test_ctrl_c_at_any_moment_loses_no_frame(tmp_path):
-    """It hits the encoder mostly, which must not lose what it was about to give."""
-    frames = _blocks(*SIZE, 400)
-
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for wait_ms in range(1, 40, 3):
-            written = 0
-            with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "v.mkv", 25, SIZE) as writer:
-                signal.setitimer(signal.ITIMER_REAL, wait_ms / 1000)
-                for written, frame in enumerate(frames, start=1):  # noqa: B007
-                    writer.write(frame)
-                time.sleep(1)
-            if written > 1:
-                back = _read(tmp_path / "v.mkv")[0]
-                assert written - 1 <= len(back) <= written
-                assert all(np.abs(a.astype(int) - b).mean() < 40 for a, b in zip(back, frames, strict=False))
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    done = processes.run(HELPERS / "interrupted_writing.py", tmp_path, *map(str, SIZE), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_ctrl_c_while_it_is_finished_leaves_a_whole_file(tmp_path, monkeypatch):
