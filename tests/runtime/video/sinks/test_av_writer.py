@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from fractions import Fraction
@@ -24,6 +25,14 @@ cv2 = pytest.importorskip("cv2")
 SIZE = (48, 64)
 RNG = np.random.default_rng(11)
 SUFFIXES = ("mp4", "mov", "mkv")
+
+
+@pytest.fixture(autouse=True)
+def errors_for_full_disks():
+    """What else runs in this process may have made the end of it of a limit on file sizes."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGXFSZ, before)
 
 
 def _ramp(height, width, frames=5):
