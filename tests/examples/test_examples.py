@@ -22,6 +22,7 @@ from places import EXAMPLES
 
 ON_CPU = ("file_to_file.py", "photograph.py", "share_alarm.py", "torch_pipeline.py")
 ON_GPU = ("nvdec_to_nvenc.py", "pycuda_pipeline.py")  # in tests/gpu/test_real_examples.py
+ON_SERVERS = ("triton_client.py",)  # needs a tritonserver: by hand, see docs/servers.md
 DEMO = ("demo.py", "demo_training.py")  # each has a file of tests beside this one
 CLIP = "test:46x65@12.5*8"
 
@@ -54,7 +55,7 @@ def frames_of(path: Path) -> list[tuple[float, np.ndarray]]:
 
 
 def test_every_example_is_run_here_or_on_a_gpu() -> None:
-    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(ON_CPU + ON_GPU + DEMO)
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(ON_CPU + ON_GPU + ON_SERVERS + DEMO)
 
 
 @pytest.mark.parametrize("example", ON_CPU + ON_GPU)
