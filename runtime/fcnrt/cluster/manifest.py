@@ -123,7 +123,7 @@ class Manifest:
 
 def load_arrow() -> tuple[Any, Any]:
     """pyarrow and its Parquet; raises MissingDependency."""
-    with needs("pyarrow", "batch"):
+    with needs("pyarrow", "fcnrt[batch]"):
         import pyarrow
         import pyarrow.parquet
     return pyarrow, pyarrow.parquet

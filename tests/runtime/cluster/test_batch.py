@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -193,3 +195,10 @@ def test_rows_are_json_lines(tmp_path: Path) -> None:
     assert last == {**asdict(row), "made_with": "x"}
     with Manifest(tmp_path, "y") as manifest:
         assert len(manifest.missing([Item("a", ())])) == 1
+
+
+def test_what_is_missing_is_told(tmp_path: Path, hide_package: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    hide_package("pyarrow")
+    assert main(["batch", "model.onnx", "street.png", "-o", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and re.search(r"pyarrow is needed for this: .*\[batch\]'", error)
