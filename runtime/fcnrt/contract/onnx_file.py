@@ -55,7 +55,7 @@ class OnnxFile:
         self.spec = ModelSpec.from_metadata(self._metadata, str(path))
         self.proto = _parsed(path, data)
         scores = _checked_scores(self.proto.graph, self.spec, path)
-        check_operators(self.proto, path)
+        check_operators(_parsed(path, skeleton), path)  # which copies what it looks at: no weights
         self.scores_type = precisions()[scores.type.tensor_type.elem_type]
         self.labels_type = _type_name(self.proto.graph.output[0])
         dims = _dims(self.proto.graph.input[0])
