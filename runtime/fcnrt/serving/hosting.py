@@ -1,16 +1,16 @@
-"""An ASGI application that is served from a thread of its own."""
+"""An application behind its guard, served from a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..errors import needs
 from .address import Address, listening_socket, parse_address
-from .guard import App
+from .guard import App, Guard
 
 
 class Host:
@@ -18,7 +18,9 @@ class Host:
 
     Args:
         where: [HOST:]PORT; without a host this machine alone gets there, with port 0 it is any that is free.
-        application: makes it, for the address where it is served.
+        routes: makes Starlette's routes, once it is known to be installed.
+        token: what clients must know; None: nothing.
+        open_paths: where they need not know it.
         connections: that may be open at the same time; others are told to come again.
         idle_s: seconds that a connection may be kept open without a request.
         farewell_s: seconds that answers have to be finished in when it is closed.
@@ -35,20 +37,23 @@ class Host:
     def __init__(
         self,
         where: str,
-        application: Callable[[Address], App],
+        routes: Callable[[], list[Any]],
         *,
+        token: str | None,
+        open_paths: Collection[str] = (),
         connections: int,
         idle_s: int = 5,
         farewell_s: int = 1,
     ) -> None:
         with needs("Starlette", "fcnrt[serve]"):
-            import starlette  # noqa: F401
+            from starlette.applications import Starlette
         with needs("uvicorn", "fcnrt[serve]"):
             import uvicorn  # noqa: F401
         address = parse_address(where)
         self._listener = listening_socket(address)
         self.address = Address(address.host, self._listener.getsockname()[1])
-        self._server = _server(application(self.address), connections, idle_s, farewell_s)
+        application = Guard(Starlette(routes=routes()), self.address, token, open_paths)
+        self._server = _server(application, connections, idle_s, farewell_s)
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="fcnrt serve", daemon=True)
         self._thread.start()

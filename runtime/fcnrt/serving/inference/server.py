@@ -6,8 +6,6 @@ import threading
 from types import TracebackType
 
 from ...segmenter import Segmenter
-from ..address import Address
-from ..guard import App, Guard
 from ..hosting import Host
 from .app import OPEN_PATHS, Service
 from .limits import Limits
@@ -44,7 +42,9 @@ class InferenceServer:
         try:
             self._host = Host(
                 where,
-                lambda address: self._made(address, token),
+                lambda: self._service.routes,
+                token=token,
+                open_paths=OPEN_PATHS,
                 connections=limits.requests + _STRANGERS,
                 idle_s=_IDLE_S,
                 farewell_s=_FAREWELL_S,
@@ -72,8 +72,3 @@ class InferenceServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _made(self, address: Address, token: str | None) -> App:
-        from starlette.applications import Starlette
-
-        return Guard(Starlette(routes=self._service.routes), address, token, OPEN_PATHS)

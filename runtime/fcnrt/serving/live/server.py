@@ -9,8 +9,6 @@ from types import TracebackType
 from ...contract.types import UInt8Array
 from ...pictures.drawing import Drawing
 from ...video.frames import FrameSource
-from ..address import Address
-from ..guard import App, Guard
 from ..hosting import Host
 from .app import Bell, Site
 from .stream import LiveStream
@@ -41,7 +39,7 @@ class LiveServer:
         self._streams: dict[str, LiveStream] = {}
         self._bell = Bell()
         self._site = Site(self._streams, clients, self._bell)
-        self._host = Host(where, lambda address: self._made(address, token), connections=2 * clients + _STRANGERS)
+        self._host = Host(where, lambda: self._site.routes, token=token, connections=2 * clients + _STRANGERS)
         self.address = self._host.address
 
     def stream(
@@ -82,11 +80,6 @@ class LiveServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _made(self, address: Address, token: str | None) -> App:
-        from starlette.applications import Starlette
-
-        return Guard(Starlette(routes=self._site.routes), address, token)
 
     def _ring(self) -> None:
         self._host.call(self._bell.ring)
