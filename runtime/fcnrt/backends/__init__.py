@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .onnx_model import OnnxModel
 
 __all__ = [
-    "Backend", "Options", "check_path", "open_backend", "read_certificate", "read_model", "read_spec", "seal_model",
+    "Backend", "Options", "certificate_of", "check_path", "open_backend", "read_model", "read_spec", "seal_model",
 ]  # fmt: skip
 
 _MADE_BY = {".onnx": "export CHECKPOINT", ".engine": "build MODEL.onnx"}
@@ -63,13 +63,12 @@ def read_spec(path: Path) -> ModelSpec:
     return read_model(path).spec
 
 
-def read_certificate(path: Path) -> Certificate:
-    """The certificate of parity in a model file, which is read whole: it must be what was certified.
+def certificate_of(model: OnnxModel | Sidecar) -> Certificate:
+    """The certificate of parity in a model file, which is looked at whole: it must be what was certified.
 
     Raises:
-        ModelFileError: as of `read_spec`; or there is no certificate, or none that counts.
+        ModelFileError: there is no certificate, or none that counts.
     """
-    model = read_model(path)
     return _certificate(model, model.subject())
 
 

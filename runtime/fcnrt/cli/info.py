@@ -6,13 +6,17 @@ import argparse
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..backends import read_certificate, read_model
+from ..backends import certificate_of, read_model
 from ..contract.profiles import shape_text
 from ..contract.sidecar import Sidecar
 from ..contract.spec import BYTES_TO_LABELS, ModelSpec
 from ..errors import BackendError, MissingDependency, ModelFileError, one_line
 from ..segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from ..backends.onnx_model import OnnxModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +48,7 @@ def info(options: argparse.Namespace) -> int:
         _show_engine(model)
     else:
         _show_engine_of_the_cpu(options.model)
-    _show_parity(options.model)
+    _show_parity(model)
     return 0
 
 
@@ -73,11 +77,11 @@ def _show_engine_of_the_cpu(model: Path) -> None:
         _show("on the CPU", f"cannot run here: {error}")
 
 
-def _show_parity(path: Path) -> None:
+def _show_parity(model: OnnxModel | Sidecar) -> None:
     try:
-        found = read_certificate(path)
+        found = certificate_of(model)
     except ModelFileError as error:
-        _show("parity", f"none: {str(error).removeprefix(f'{path}: ')}")
+        _show("parity", f"none: {str(error).removeprefix(f'{model.path}: ')}")
         return
     lost, versions = found.points_lost, ", ".join(f"{name} {version}" for name, version in found.versions.items())
     _show(

@@ -30,8 +30,8 @@ from fcn_export.errors import ExportError
 from fcn_export.families.torchvision_fcn import TorchvisionFcn
 from fcn_export.graph.verify import textured_frames
 from fcnrt import BackendError, Segmenter
+from fcnrt.backends import certificate_of, read_model
 from fcnrt.backends import openvino as openvino_engine
-from fcnrt.backends import read_certificate, read_model
 from fcnrt.pictures.palette import voc_palette
 from simulated.host import MakeHost
 from tiny_networks import CLASSES, narrow_resnet, tiny, upstream_state
@@ -341,7 +341,7 @@ def test_engines_are_rows_like_others(run: Run, model: Path, make_host: MakeHost
     assert run(engine, "--device", "cuda", "--certify") == 0
     with Segmenter(engine, require_parity=0.1) as segment:
         assert segment.device == "cuda:0"
-    assert read_certificate(engine).device == "cuda:0"
+    assert certificate_of(read_model(engine)).device == "cuda:0"
 
 
 def test_engines_on_the_cpu_say_why_not(
@@ -356,7 +356,7 @@ def test_engines_on_the_cpu_say_why_not(
 
 def test_certified_models_are_taken(run: Run, model: Path, reference: TorchReference, tmp_path: Path) -> None:
     assert run(model, "--plain", "--certify", "--limit", 3) == 0
-    found, row = read_certificate(model), result(tmp_path)["rows"][0]
+    found, row = certificate_of(read_model(model)), result(tmp_path)["rows"][0]
     assert (found.metric, found.frames, found.data, found.device) == ("present", 3, "streets val", "cpu")
     assert (found.miou, found.agreement) == (row["mean_iou"]["present"], row["agreement"]["equal_share"])
     assert found.data_sha256 == result(tmp_path)["data"]["sha256"] and found.checkpoint_sha256 == reference.sha256
@@ -376,7 +376,7 @@ def test_the_worst_row_is_certified(run: Run, model: Path, monkeypatch: pytest.M
     loose = ("--max-miou-drop", 20, "--min-agreement", 0)
     assert run(model, "--device", "cpu", "--device", "auto", "--certify", *loose) == 0
     lost = [row["points_lost"]["present"] for row in result(tmp_path)["rows"]]
-    assert read_certificate(model).points_lost == max(lost) > min(lost)
+    assert certificate_of(read_model(model)).points_lost == max(lost) > min(lost)
 
 
 def test_failing_models_lose_their_certificate(
@@ -385,15 +385,15 @@ def test_failing_models_lose_their_certificate(
     assert run(model, "--certify") == 0
     assert run(model, "--device", "cpu", "--device", "cuda:7", "--certify") == 1
     assert "net.onnx: not certified\n" in capsys.readouterr().out
-    assert read_certificate(model).frames == COUNT  # nothing was measured that speaks against it
+    assert certificate_of(read_model(model)).frames == COUNT  # nothing was measured that speaks against it
     bad = perturbed(model, 3.0)
     limits = [word for pair in LOOSE.items() for word in pair]
     assert run(bad, "--certify", *limits) == 0
-    assert read_certificate(bad).points_lost > 1
+    assert certificate_of(read_model(bad)).points_lost > 1
     capsys.readouterr()
     assert run(bad, model, "--certify") == 1
     assert "perturbed.onnx: not certified, and its old certificate taken away" in capsys.readouterr().out
-    assert read_model(bad).parity is None and read_certificate(model).frames == COUNT
+    assert read_model(bad).parity is None and certificate_of(read_model(model)).frames == COUNT
 
 
 def test_models_of_another_checkpoint_are_not_certified(
@@ -420,11 +420,11 @@ def test_a_certificate_names_what_it_was_computed_in(
     assert [(row["title"], row["computed_in"]) for row in result(tmp_path)["rows"]] == [
         ("net.onnx (cpu, fp32)", "fp32"), ("net.onnx (cpu, bf16)", "bf16")
     ]  # fmt: skip
-    certificate = read_certificate(model)
+    certificate = certificate_of(read_model(model))
     assert certificate.computed_in == ("bf16", "fp32") and certificate.covers("bf16")
     with Segmenter(model, device="cpu", precision="bf16", require_parity=0.1) as segment:
         assert segment.precision == "bf16"
-    assert run(model, "--certify") == 0 and not read_certificate(model).covers("bf16")
+    assert run(model, "--certify") == 0 and not certificate_of(read_model(model)).covers("bf16")
 
 
 def test_unannotated_frames_certify_nothing(

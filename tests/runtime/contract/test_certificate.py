@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from exports import Export, plain_session, save
 from fcn_bench.parity.certify import CertifyError, certify, revoke
 from fcnrt import ModelFileError, Segmenter, UsageError
-from fcnrt.backends import read_certificate, read_model, read_spec
+from fcnrt.backends import certificate_of, read_model, read_spec
 from fcnrt.cli.main import main
 from fcnrt.contract.certificate import FORMAT, Certificate, checked_certificate, digest, measure, points_lost
 from fcnrt.contract.seal import sealed_content
@@ -78,7 +78,7 @@ def refusal(path: Path, points: float = 0.1) -> str:
 
 
 def test_what_is_written_is_read(model: Path) -> None:
-    found = read_certificate(certified(model))
+    found = certificate_of(read_model(certified(model)))
     assert found == replace(CERTIFICATE, subject=found.subject)
     assert found.points_lost == 0.05
     with Segmenter(model, device="cpu", require_parity=0.05) as segment:
@@ -95,7 +95,7 @@ def test_certifying_changes_nothing_but_the_metadata(model: Path) -> None:
     assert after.graph.SerializeToString() == before.graph.SerializeToString()
     onnx.checker.check_model(str(model), full_check=True)
     assert np.array_equal(plain_session(model).run(None, {"frames": frames_of(1, 45, 38)})[0], labels)
-    assert read_certificate(model).miou == 0.59
+    assert certificate_of(read_model(model)).miou == 0.59
     assert os.listdir(model.parent) == ["net.onnx"]
 
 
@@ -103,7 +103,7 @@ def test_a_link_stays_a_link(model: Path, tmp_path: Path) -> None:
     link = tmp_path / "link.onnx"
     link.symlink_to(model)
     certified(link)
-    assert link.is_symlink() and read_certificate(model) == read_certificate(link)
+    assert link.is_symlink() and certificate_of(read_model(model)) == certificate_of(read_model(link))
 
 
 def test_failed_writes_leave_the_file_as_it_was(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_what_other_tools_add_and_rewrite_is_harmless(model: Path) -> None:
     del proto.metadata_props[:]
     proto.metadata_props.extend(entries[::-1])
     onnx.save(proto, model)
-    assert read_certificate(model).frames == 101
+    assert certificate_of(read_model(model)).frames == 101
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_changed_plans(engine: Path, capsys: pytest.CaptureFixture[str]) -> None
     engine.write_bytes(engine.read_bytes() + b"\0")
     assert engine_refusal(engine).startswith("not the engine that ")
     with pytest.raises(ModelFileError, match="not the engine that "):
-        read_certificate(engine)
+        certificate_of(read_model(engine))
     assert main(["info", str(engine)]) == 0
     assert "  parity      none: not the engine that " in capsys.readouterr().out
 
