@@ -16,12 +16,12 @@ import av
 import numpy as np
 
 from fcnrt.video import VideoWriter
+from frames import blocks
 
 
 def main(folder: str, height: str, width: str) -> None:
     path, size = Path(folder) / "v.mkv", (int(height), int(width))
-    small = np.random.default_rng(3).integers(0, 256, (400, size[0] // 8, size[1] // 8, 3), dtype=np.uint8)
-    frames = small.repeat(8, axis=1).repeat(8, axis=2)
+    frames = blocks(*size, 400)
     signal.signal(signal.SIGALRM, signal.default_int_handler)
     for wait_ms in range(1, 40, 3):
         check(path, frames, write_until_interrupted(path, frames, wait_ms / 1000))

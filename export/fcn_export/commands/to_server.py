@@ -53,9 +53,9 @@ def write(options: argparse.Namespace) -> None:
 
 
 def _check_alone(options: argparse.Namespace) -> None:
-    usual = _parser().parse_args([str(options.model), "--deepstream", str(options.deepstream)])
+    usual = _parser()
     for flag in ("backend", "max_batch", "delay", "instances", "device", "pictures"):
-        if getattr(options, flag) != getattr(usual, flag):
+        if getattr(options, flag) != usual.get_default(flag):
             raise ExportError(f"--{flag.replace('_', '-')}: is for --triton; leave it out with --deepstream")
 
 

@@ -49,7 +49,7 @@ class CpuBackend(Backend):
     """A network on the CPU, and our tail behind it.
 
     Args:
-        model: the file; its graph is not needed any more.
+        model: the file, its graph perhaps cut to what the network computes.
         network: the engine.
         tiling: how pictures are cut.
         open_part: opens another network of a part of the model, as read again.

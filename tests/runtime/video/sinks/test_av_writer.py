@@ -17,6 +17,7 @@ from fcnrt.video.sinks import av_encoders, av_writer
 from fcnrt.video.sinks.av_audio import AudioCopy
 from fcnrt.video.sinks.av_writer import VideoWriter
 from fcnrt.video.sinks.torn_files import playable_frames, read_head
+from frames import blocks
 from places import HELPERS
 
 av = pytest.importorskip("av")
@@ -39,13 +40,6 @@ def _ramp(height, width, frames=5):
     """Smooth frames, which a lossy codec keeps nearly as they are; each one brighter than the last."""
     slope = np.linspace(0, 90, width)[None, :, None] + np.linspace(0, 40, height)[:, None, None]
     return [np.clip(slope + np.array((20 * index, 10, 60)), 0, 255).astype(np.uint8) for index in range(frames)]
-
-
-def _blocks(height, width, frames, seed=3):
-    """Frames that do not compress well, so that a disk fills up."""
-    rng = np.random.default_rng(seed)
-    small = rng.integers(0, 256, (frames, height // 8, width // 8, 3), dtype=np.uint8)
-    return small.repeat(8, axis=1).repeat(8, axis=2)
 
 
 def _write(path, frames, times=None, rate=12.5, **options):
@@ -224,7 +218,7 @@ def test_without_times_the_rate_counts(tmp_path, rate):
 
 def test_a_finished_file_is_an_ordinary_one(tmp_path):
     writer = VideoWriter(tmp_path / "v.mp4", 25, SIZE)
-    for frame in _blocks(*SIZE, 90):
+    for frame in blocks(*SIZE, 90):
         writer.write(frame)
     assert _boxes(writer._part).count("moof") >= 2
     writer.close()
@@ -254,7 +248,7 @@ def test_ctrl_c_while_it_is_finished_leaves_a_whole_file(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     writer = VideoWriter(tmp_path / "v.mp4", 25, SIZE)
-    for frame in _blocks(*SIZE, 60):
+    for frame in blocks(*SIZE, 60):
         writer.write(frame)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(writer, "_finish", interrupt)
@@ -298,7 +292,7 @@ def _write_until_full(path, audio_from=None):
     with pytest.raises(MediaError) as caught:
         writer = VideoWriter(path, 25, (96, 128), audio_from=audio_from)
         try:
-            for frame in _blocks(96, 128, 80):
+            for frame in blocks(96, 128, 80):
                 writer.write(frame)
         finally:
             writer.close()
@@ -321,7 +315,7 @@ def _check_what_is_left(path, text, reason):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_full_disk_leaves_a_playable_file_or_none(tmp_path, suffix):
     whole = tmp_path / f"whole.{suffix}"
-    _write(whole, _blocks(96, 128, 80), rate=25)
+    _write(whole, blocks(96, 128, 80), rate=25)
     bytes_needed, path = whole.stat().st_size, tmp_path / "full" / f"v.{suffix}"
     path.parent.mkdir()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -340,7 +334,7 @@ def test_a_full_disk_leaves_a_playable_file_or_none(tmp_path, suffix):
 def test_a_head_that_was_changed_before_the_end_failed_is_put_back(tmp_path):
     """As FFmpeg 8.0 leaves it: the head says that the file is an ordinary one, and the index is missing."""
     writer = VideoWriter(tmp_path / "v.mp4", 25, SIZE)
-    for frame in _blocks(*SIZE, 90):
+    for frame in blocks(*SIZE, 90):
         writer.write(frame)
     torn = tmp_path / "torn.mp4"
     whole, head = writer._part.read_bytes(), read_head(writer._part)
