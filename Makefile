@@ -21,7 +21,7 @@ fuzz: $(INSTALLED)  ## damage model files for MINUTES (15), count what becomes o
 	FUZZ_MINUTES=$(or $(MINUTES),15) $(BIN)/python -m pytest --timeout 0 tests/hostile/test_mutants.py -k thousands
 
 compatibility: $(INSTALLED)  ## run the runtime's tests on every Python that is found, with the newest packages
-	$(BIN)/python tests/compatibility.py
+	$(BIN)/python tests/compatibility
 
 lint: $(INSTALLED)  ## what CI checks beside the tests
 	$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""The runtime's tests on other Pythons, with the newest packages there are: python tests/compatibility.py [3.12 ...].
+"""The runtime's tests on other Pythons, with the newest packages there are.
 
 Each Python gets an environment of its own, without constraints and without torch; the tests take the exported files
 that this Python, which has torch, makes of the tiny networks. What passed with which versions goes into
@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build/compatibility"
 MODELS = FOLDER / "models"
 PAGE = ROOT / "docs/pythons.md"
@@ -109,7 +109,3 @@ def table(rows: list[tuple[str, ...]]) -> Iterator[str]:
     yield "|---" * len(header) + "|"
     for row in rows:
         yield f"| {' | '.join((*row, *('' for _ in header[len(row) :])))} |"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
