@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .backends import Backend, Options, open_backend
-from .contract.certificate import checked_points
-from .contract.frames import checked_batch
+from .backends.arguments import check_one_of, check_threads, check_tile, checked_size, points_required
+from .contract.frames import check_apart, check_target, checked_batch
 from .contract.spec import ModelSpec
 from .contract.types import Array, LabelArray, UInt8Array, label_dtype
+from .contract.windows import Picture, PictureFrames, Window
 from .errors import FcnrtError, FrameError, UsageError
 from .gpu.arrays import Nv12Frame, device_frames, device_target, is_device_array
 from .gpu.cuda import stream_handle
@@ -28,8 +29,6 @@ Item = TypeVar("Item")
 
 ENGINES = "auto", "onnxruntime", "openvino"
 PRECISIONS = "auto", "fp32", "bf16"
-MAX_THREADS = 1024
-MAX_SIDE = 65535  # of input_size; as many rows as a kernel is launched for
 
 
 class Segmenter:
@@ -88,15 +87,14 @@ class Segmenter:
         tile: Literal["auto", "off"] | int = "auto",
         require_parity: float | None = None,
     ):
-        if color not in (None, "rgb", "bgr"):
-            raise UsageError(f"color: expected 'rgb' or 'bgr', got {color!r}")
-        if threads is not None and (type(threads) is not int or not 1 <= threads <= MAX_THREADS):
-            raise UsageError(f"threads: expected 1 to {MAX_THREADS}, got {threads!r}")
-        _check_one_of("engine", engine, ENGINES)
-        _check_one_of("precision", precision, PRECISIONS)
-        _check_tile(tile)
-        points = None if require_parity is None else _checked_points(require_parity)
-        size = _checked_size(input_size)
+        if color is not None:
+            check_one_of("color", color, ("rgb", "bgr"))
+        check_threads(threads)
+        check_one_of("engine", engine, ENGINES)
+        check_one_of("precision", precision, PRECISIONS)
+        check_tile(tile)
+        points = None if require_parity is None else points_required(require_parity)
+        size = checked_size(input_size)
         options = Options(device, threads, color, size, antialias, graphs, engine, precision, points, tile)
         self._hold(Path(path), options, open_backend(Path(path), options))
 
@@ -158,10 +156,10 @@ class Segmenter:
             batch = self._as_batch(frames)
             shape = frames.shape[:-1]
             labels = np.empty(shape, self._label_dtype) if out is None else out
-            _check_target("out", labels, shape, self._label_dtype)
+            check_target("out", labels, shape, self._label_dtype)
             if confidence is not None:
-                _check_target("confidence", confidence, shape, np.uint8)
-                _check_apart(labels, confidence)
+                check_target("confidence", confidence, shape, np.uint8)
+                check_apart(labels, confidence)
             targets = (array if frames.ndim == 4 or array is None else array[None] for array in (labels, confidence))
             self._backend.label(batch, *targets)
         return labels
@@ -228,6 +226,29 @@ class Segmenter:
                 for _, wait in in_flight:  # their arrays are still being written to
                     with suppress(FcnrtError):
                         wait()
+
+    def windows(self, picture: Picture) -> Generator[Window, None, None]:
+        """Label a picture that may be larger than memory, part by part: each has the labels that the whole would have.
+
+        On the CPU parts are read and labelled tile by tile, as `tile` says; what is computed whole comes as one part.
+        While it runs the Segmenter is in use.
+
+        Args:
+            picture: something of `shape` (H, W, 3) that gives uint8 (h, w, 3) for `picture[rows, columns]`, two slices:
+                an array, a memory map, a raster that is read by windows.
+
+        Yields:
+            (rows, columns, labels), two slices and the labels (h, w); together they cover the picture once. The last
+            rows come first.
+
+        Raises:
+            FrameError, UsageError, BackendError: as in a call.
+            Any error of `picture` itself.
+        """
+        frames = PictureFrames(picture)
+        with self._exclusive():
+            self._check_size(frames.frames)
+            yield from self._backend.windows(frames)
 
     @property
     def backend(self) -> Backend:
@@ -373,46 +394,3 @@ def _completed(item: Item, wait: Callable[[], Array]) -> tuple[Item, Array]:
 
 def _fail(error: FcnrtError) -> Array:
     raise error
-
-
-def _check_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")
-
-
-def _check_tile(tile: Any) -> None:
-    if tile not in ("auto", "off") and not (type(tile) is int and 1 <= tile <= MAX_SIDE):
-        raise UsageError(f"tile: expected 'auto', 'off' or a side in pixels, 1 to {MAX_SIDE}, got {tile!r}")
-
-
-def _checked_points(points: Any) -> float:
-    try:
-        return checked_points(points)
-    except ValueError as error:
-        raise UsageError(f"require_parity: {error}") from None
-
-
-def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    sides = tuple(size) if isinstance(size, (tuple, list)) else ()
-    if len(sides) != 2 or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides):
-        raise UsageError(f"input_size: expected (height, width), each 1 to {MAX_SIDE}, got {size!r}")
-    return sides
-
-
-def _check_target(name: str, array: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    got = ""
-    if not isinstance(array, np.ndarray):
-        got = type(array).__name__
-    elif array.dtype != dtype or array.shape != shape:
-        got = f"{array.dtype} {array.shape}"
-    elif not array.flags.writeable:
-        got = "a read-only one"
-    if got:
-        raise FrameError(f"{name}: expected a {np.dtype(dtype)} numpy array {shape}, got {got}")
-
-
-def _check_apart(labels: Array, confidence: Array) -> None:
-    if np.shares_memory(labels, confidence):
-        raise FrameError("confidence: expected an array of its own, got one that shares memory with `out`")

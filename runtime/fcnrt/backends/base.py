@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from ..contract.spec import ModelSpec
-from ..contract.types import Confidence, Frames, Labels, Scores, Shape
+from ..contract.types import Confidence, Frames, Labels, Scores, Shape, label_dtype
+from ..contract.windows import PictureFrames, Window
 from ..gpu.arrays import DeviceArray, DeviceFrames, DeviceView
 
 if TYPE_CHECKING:
@@ -80,6 +83,17 @@ class Backend(ABC):
     def label(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> None:
         """Label frames and wait; the arguments are those of `submit`."""
         self.submit(frames, labels, confidence)()
+
+    def windows(self, picture: PictureFrames) -> Iterator[Window]:
+        """Label a picture part by part, the last rows first; as a whole where it is not computed in tiles.
+
+        Raises:
+            BackendError: the engine failed.
+            Whatever reading the picture raises.
+        """
+        labels = np.empty(picture.frames, label_dtype(len(self.spec.classes)))
+        self.label(picture.whole(), labels)
+        yield Window(slice(0, labels.shape[1]), slice(0, labels.shape[2]), labels[0])
 
     @abstractmethod
     def scores(self, frames: Frames) -> Scores:

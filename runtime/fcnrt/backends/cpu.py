@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
 from ..contract.precision import Precision
 from ..contract.tail import Tail
 from ..contract.types import Confidence, Frames, Labels, Scores, Shape
+from ..contract.windows import PictureFrames, Window
 from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
 from ..ops.resizing import resized
 from .base import Backend, Options
@@ -20,6 +21,7 @@ from .onnx_model import OnnxModel, check_fixed_shape
 from .recent import Recent
 from .tiling.grid import Grid
 from .tiling.tiled import TiledNetwork, Tiling
+from .tiling.windows import windows_by_tile
 
 OpenPart = Callable[[OnnxModel, Part], CpuNetwork]
 
@@ -101,6 +103,14 @@ class CpuBackend(Backend):
 
     def submit(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> Callable[[], None]:
         return self._worker.submit(self.label, frames, labels, confidence).result
+
+    def windows(self, picture: PictureFrames) -> Iterator[Window]:
+        grid = self.grid(picture.frames)
+        if grid is None or self._options.input_size:
+            yield from super().windows(picture)
+            return
+        with self._computing:
+            yield from windows_by_tile(self._tiled_network(), picture, grid, self.spec.tail)
 
     def scores(self, frames: Frames) -> Scores:
         with self._computing:

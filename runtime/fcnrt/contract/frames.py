@@ -1,4 +1,7 @@
-"""What comes as frames, checked; and for each of the usual other things, the line of Python that makes frames of it."""
+"""What comes as frames, and what takes results, checked.
+
+For each of the usual other things it tells the line of Python that makes frames of it.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,25 @@ def checked_batch(frames: Any) -> UInt8Array:
     if frames.ndim not in (3, 4) or frames.shape[-1] != 3 or 0 in frames.shape:
         raise FrameError(f"{EXPECTED}, got {frames.shape}{_of_another_shape(frames.shape)}")
     return frames if frames.ndim == 4 else frames[None]
+
+
+def check_target(name: str, array: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    """Raise FrameError unless something is an array that results of a shape and type can be written to."""
+    got = ""
+    if not isinstance(array, np.ndarray):
+        got = type(array).__name__
+    elif array.dtype != dtype or array.shape != shape:
+        got = f"{array.dtype} {array.shape}"
+    elif not array.flags.writeable:
+        got = "a read-only one"
+    if got:
+        raise FrameError(f"{name}: expected a {np.dtype(dtype)} numpy array {shape}, got {got}")
+
+
+def check_apart(labels: Array, confidence: Array) -> None:
+    """Raise FrameError where two results would be written to the same memory."""
+    if np.shares_memory(labels, confidence):
+        raise FrameError("confidence: expected an array of its own, got one that shares memory with `out`")
 
 
 def _of_another_type(frames: Any) -> str:

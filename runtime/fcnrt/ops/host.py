@@ -92,6 +92,9 @@ class LabelUpsampler:
 
     Geometry and canvas are made once. What a call allocates is a few megabytes and a fraction of the labels'
     own size. An instance serves one thread at a time.
+
+    Attributes:
+        rows: of the frame that it labels.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class LabelUpsampler:
         scores_shape: tuple[int, int, int, int],
         frame_size: tuple[int, int],
         network_size: tuple[int, int] | None = None,
+        band: slice | None = None,
     ) -> None:
         """Lay out the tiles.
 
@@ -108,16 +112,22 @@ class LabelUpsampler:
             scores_shape: (N, C, h, w), each at least 1, C at most 65536.
             frame_size: (H, W) of the labels, larger or smaller than (h, w).
             network_size: (H, W) that the frames were resized to before the network; None if they were not.
+            band: rows of the scores from one to before another, and with them those rows of the frame that lie behind
+                them and before the next. Calls then take these rows of the scores and, but at the end, one more.
 
         Raises:
             ValueError: the tail has no upsampling, and no frame was resized.
         """
-        _, classes, height, width = scores_shape
-        self._scores_shape = scores_shape
-        self._frame_size = frame_size
+        batch, classes, height, width = scores_shape
         rows_seen, cols_seen = network_size or (None, None)
         self._rows = _tiles_along(source_coordinates(tail, height, frame_size[0], rows_seen), height)
         self._cols = _tiles_along(source_coordinates(tail, width, frame_size[1], cols_seen), width)
+        self.rows = slice(0, frame_size[0])
+        if band:
+            self._rows, self.rows = self._rows.band(band.start, band.stop)
+            height = min(band.stop + 1, height) - band.start
+        self._scores_shape = batch, classes, height, width
+        self._frame_size = self.rows.stop - self.rows.start, frame_size[1]
         self._tile_shape = self._rows.offsets.size, self._cols.offsets.size
         self._basis = _bilinear_basis(self._rows.offsets, self._cols.offsets)
         self._tiles_per_pass = max(1, _TILES_CHUNK // max(self._basis.shape[1], classes))
@@ -248,6 +258,21 @@ class _TileAxis:
     phase: Array  # (tiles,) float32 distance of the first pixel from the sample before it, in samples
     offsets: Array  # (pixels per tile,) float32 distance of each pixel from the first, in samples
     canvas_sample: Array  # (canvas pixels,) `low` of each pixel of the canvas, whose margins are one tile
+
+    def band(self, first: int, stop: int) -> tuple[_TileAxis, slice]:
+        """The tiles behind some of the samples, and the pixels that they cover; both are counted anew."""
+        length = self.offsets.size
+        tiles = slice(*map(int, np.searchsorted(self.low, (first, stop))))
+        pixels = slice(*map(int, np.searchsorted(self.canvas_sample[length:-length], (first, stop))))
+        part = _TileAxis(
+            low=self.low[tiles] - first,
+            high=self.high[tiles] - first,
+            start=self.start[tiles] - pixels.start,
+            phase=self.phase[tiles],
+            offsets=self.offsets,
+            canvas_sample=np.clip(self.canvas_sample[pixels.start : pixels.stop + 2 * length], first, stop - 1) - first,
+        )
+        return part, pixels
 
 
 def _between(values: Array, low: Array, way: Array, axis: int) -> Array:

@@ -17,7 +17,7 @@ import fcnrt
 from exports import Export
 from fcnrt.backends.memory import available_bytes
 from fcnrt.backends.onnx_model import OnnxModel
-from fcnrt.backends.tiling import tiled
+from fcnrt.backends.tiling import tiled, windows
 from fcnrt.backends.tiling.grid import Grid, cheapest_grid, own_elements
 from fcnrt.backends.tiling.locality import Axis, Locality, locality_of
 from frames import frames_of
@@ -239,3 +239,66 @@ def test_the_graph_is_cut_only_in_memory(exported: Export) -> None:
     before = path.read_bytes()
     check_equal(path, frames_of(1, 611, 530, seed=3))
     assert path.read_bytes() == before
+
+
+class Rows:
+    """A picture that gives no more than some pixels at once."""
+
+    def __init__(self, pixels: np.ndarray, limit: int) -> None:
+        self.shape, self.read = pixels.shape, 0
+        self._pixels, self._limit = pixels, limit
+
+    def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
+        pixels = self._pixels[part]
+        assert pixels.shape[0] * pixels.shape[1] <= self._limit
+        self.read += 1
+        return pixels
+
+
+def put_together(segment: fcnrt.Segmenter, picture: Any) -> np.ndarray:
+    labels = np.zeros(picture.shape[:2], np.uint8)
+    covered = np.zeros(picture.shape[:2], np.uint8)
+    for rows, columns, part in segment.windows(picture):
+        labels[rows, columns] = part
+        covered[rows, columns] += 1
+    assert (covered == 1).all()
+    return labels
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_windows_have_the_labels_of_the_whole(name: str, exported: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "WINDOW_PIXELS", 60_000)
+    path, frame = exported(name), frames_of(1, *SIZES[0], seed=3)[0]
+    side = side_for(path)
+    picture = Rows(frame, side**2)
+    with fcnrt.Segmenter(path, device="cpu", threads=1, engine="onnxruntime", tile=side) as segment:
+        found = put_together(segment, picture)
+        assert picture.read > 1
+    with fcnrt.Segmenter(path, device="cpu", threads=1, engine="onnxruntime", tile="off") as segment:
+        np.testing.assert_array_equal(found, segment(frame))
+        np.testing.assert_array_equal(put_together(segment, frame), found)
+
+
+def test_windows_of_openvino_and_of_resized_pictures(exported: Export) -> None:
+    path, frame = exported("caffe fcn8s"), frames_of(1, 605, 801, seed=3)[0]
+    for options in ({"engine": "openvino", "precision": "fp32"}, {"input_size": (611, 450)}):
+        with fcnrt.Segmenter(path, device="cpu", threads=1, tile=side_for(path), **options) as segment:
+            np.testing.assert_array_equal(put_together(segment, frame), segment(frame))
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (
+            np.zeros((5, 4), np.uint8),
+            r"picture: expected something of shape \(H, W, 3\) .* got ndarray of shape \(5, 4\)",
+        ),
+        ("street.tif", "got str of shape None"),
+        (np.zeros((65, 70, 3), np.uint16), "frames: expected a uint8 numpy array"),
+    ],
+)
+def test_pictures_that_are_none(picture: Any, message: str, exported: Export) -> None:
+    with fcnrt.Segmenter(exported("torchvision fcn"), device="cpu") as segment:
+        with pytest.raises(fcnrt.FrameError, match=message):
+            next(segment.windows(picture))
+        segment(np.zeros((65, 70, 3), np.uint8))  # is not in use any more

@@ -405,3 +405,35 @@ def test_scores_made_from_real_label_maps(stride):
         assert_labels_are_correct(
             upsampled_labels(scores, annotation.shape, Tail("half_pixel")), scores, Tail("half_pixel")
         )
+
+
+def labels_by_bands(scores, size, tail, rows_at_once):
+    """As from scores that come some rows at a time, the last first; parts of the labels end where others begin."""
+    labels, below = np.full((len(scores), *size), 255, np.uint8), size[0]
+    for first in reversed(range(0, scores.shape[2], rows_at_once)):
+        band = slice(first, min(first + rows_at_once, scores.shape[2]))
+        upsampler = LabelUpsampler(tail, scores.shape, size, band=band)
+        assert upsampler.rows.stop == below
+        below = upsampler.rows.start
+        upsampler(scores[:, :, first : band.stop + 1], labels[:, upsampler.rows])
+    assert below == 0
+    return labels
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3, 7, 40])
+@pytest.mark.parametrize(
+    ("tail", "size"),
+    [
+        (Tail("half_pixel"), (167, 91)),
+        (Tail("half_pixel"), (20, 13)),
+        (Tail("half_pixel"), (9, 90)),
+        (Tail("align_corners"), (161, 83)),
+        (Tail("align_corners"), (1, 83)),
+        (Tail("deconv", 8, 31), (115, 60)),
+        (Tail("deconv", 32, 19), (600, 353)),
+    ],
+)
+def test_bands_have_the_labels_of_the_whole(tail, size, rows_at_once):
+    scores = smooth(np.random.default_rng(5), (1, 6, 21, 12))
+    expected = upsampled_labels(scores, size, tail)
+    np.testing.assert_array_equal(labels_by_bands(scores, size, tail, rows_at_once), expected)

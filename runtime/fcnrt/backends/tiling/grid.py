@@ -31,6 +31,11 @@ class Span:
     def within(self, length: int) -> Span:
         return Span(max(self.start, 0), min(self.stop, length))
 
+    def cut(self, length: int) -> list[Span]:
+        """Parts of a length, the last first, which may be shorter."""
+        starts = range(self.start, self.stop, length)
+        return [Span(start, min(start + length, self.stop)) for start in reversed(starts)]
+
 
 @dataclass(frozen=True)
 class Grid:

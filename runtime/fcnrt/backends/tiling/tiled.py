@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from copy import copy
+from itertools import chain, groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from ...contract.types import Array, Frames, Scores, Shape
+from ...contract.windows import PictureFrames
 from ...errors import UsageError
 from ..base import Tile
 from ..memory import available_bytes
@@ -44,6 +46,24 @@ class Piece(NamedTuple):
             place.moved(offset - span.start) for place, span in zip(places, (self.rows, self.columns), strict=True)
         )
         return self.values[..., rows.slice, columns.slice], (slice(None), places[0].slice, places[1].slice)
+
+
+class Band(NamedTuple):
+    """Rows of the scores (1, C, h, w) of the whole picture, which has them from side to side.
+
+    Attributes:
+        rows: which they are.
+        length: how many the whole has.
+        values: of these rows and, but for the last of the whole, of the one behind them.
+    """
+
+    rows: Span
+    length: int
+    values: Scores
+
+    def part(self, rows: Span) -> Scores:
+        """Some of its rows, and the one behind them."""
+        return self.values[:, :, rows.start - self.rows.start : rows.stop + 1 - self.rows.start]
 
 
 class Tiling:
@@ -121,7 +141,7 @@ class TiledNetwork:
         """Whether the scores come only when all tiles are done."""
         return self._head is not None
 
-    def scores(self, frames: Frames, grid: Grid) -> Scores:
+    def scores(self, frames: Frames | PictureFrames, grid: Grid) -> Scores:
         """The scores of whole frames, in a new array; raises BackendError."""
         wholes: list[Array] = []
         for pieces in self._tiles(frames, grid):
@@ -130,9 +150,21 @@ class TiledNetwork:
                 whole[..., piece.rows.slice, piece.columns.slice] = piece.values
         return self._head.run(wholes)[0] if self._head else wholes[0]
 
-    def pieces(self, frames: Frames, grid: Grid) -> Iterator[Piece]:
-        """The scores tile by tile, where there is no head; raises BackendError."""
+    def pieces(self, frames: Frames | PictureFrames, grid: Grid) -> Iterator[Piece]:
+        """The scores tile by tile, the last first, where there is no head, else at once; raises BackendError."""
+        if self._head:
+            scores = self.scores(frames, grid)
+            return iter([Piece(Span(0, scores.shape[2]), Span(0, scores.shape[3]), scores)])
         return (piece for (piece,) in self._tiles(frames, grid))
+
+    def bands(self, frames: Frames | PictureFrames, grid: Grid) -> Iterator[Band]:
+        """The scores one row of tiles after the other, the last first; raises BackendError."""
+        length, behind = 0, None
+        for rows, pieces in groupby(self.pieces(frames, grid), key=lambda piece: piece.rows):
+            length = length or rows.stop
+            values = _put_beside(pieces, behind)
+            yield Band(rows, length, values)
+            behind = values[:, :, :1].copy()
 
     def close(self) -> None:
         """Free what it has opened; a second call does nothing."""
@@ -140,7 +172,7 @@ class TiledNetwork:
             self._body.close()
             self._head.close()
 
-    def _tiles(self, frames: Frames, grid: Grid) -> Iterator[list[Piece]]:
+    def _tiles(self, frames: Frames | PictureFrames, grid: Grid) -> Iterator[list[Piece]]:
         """What each tile gives of each tensor; the last tile comes first, whose pieces end where the whole ends."""
         for row, column in grid:
             pixels = frames[:, grid.rows[row].slice, grid.columns[column].slice]
@@ -152,6 +184,19 @@ class TiledNetwork:
                 columns, whole_columns = own_elements(grid.columns, column, tensor.columns, part.shape[3])
                 pieces.append(Piece(whole_rows, whole_columns, part[..., rows.slice, columns.slice]))
             yield pieces
+
+
+def _put_beside(pieces: Iterator[Piece], behind: Scores | None) -> Scores:
+    """The values of a row of tiles, which come from right to left, and those of the row behind it."""
+    last = next(pieces)
+    batch, classes = last.values.shape[:2]
+    height = last.rows.length
+    values = np.empty((batch, classes, height + (behind is not None), last.columns.stop), last.values.dtype)
+    for piece in chain([last], pieces):
+        values[:, :, :height, piece.columns.slice] = piece.values
+    if behind is not None:
+        values[:, :, height:] = behind
+    return values
 
 
 def _empty_whole(last: Piece) -> Array:
