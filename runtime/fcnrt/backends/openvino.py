@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -64,7 +65,6 @@ def open_network(
         BackendError: OpenVINO refuses the file, or the processor has no such arithmetic.
         ModelFileError: the file is damaged, or was changed since its graph was read.
     """
-    openvino = load_openvino()
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or 0,
@@ -72,7 +72,7 @@ def open_network(
         "CPU_RUNTIME_CACHE_CAPACITY": 0,  # else what was made for a shape is kept for ever; the last shape's stays
     }
     with model.being_loaded(), engine_errors(f"cannot load {model.path}"):
-        core = openvino.Core()
+        core = shared_core()
         graph = core.read_model(model.with_weights() if model.rewritten else model.file)
         if reverse_channels:
             _reverse_channels(graph)
@@ -82,6 +82,17 @@ def open_network(
             f"precision {precision!r}: this processor computes in {computed_in(compiled)}; use precision='auto'"
         )
     return OpenVinoNetwork(compiled)
+
+
+@functools.cache
+def shared_core() -> Any:
+    """OpenVINO's `Core`: one for the process, to its end.
+
+    Each gives the thread that makes it a stack for signal handlers, and takes it away at its own end. Of two that end
+    in the order in which they were made, the second puts the first one's stack back, which is gone by then: the next
+    signal, Ctrl-C say, would end the process with a segmentation fault.
+    """
+    return load_openvino().Core()
 
 
 def computed_in(compiled: Any) -> str:

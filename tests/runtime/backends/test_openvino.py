@@ -126,6 +126,25 @@ def test_nothing_is_reported_to_its_makers(model: Path) -> None:
     assert run.stdout == "False\n" and run.stderr == ""
 
 
+def test_signals_do_no_harm_after_segmenters_are_closed(model: Path) -> None:
+    """OpenVINO lends the main thread a stack for signal handlers, and may leave one there that is gone."""
+    code = f"""
+import os, signal, fcnrt
+first, second = (fcnrt.Segmenter({str(model)!r}, engine="openvino", threads=1) for _ in range(2))
+first.close()
+del first
+second.close()
+del second
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "interrupted\n", "")
+
+
 def test_a_missing_package_is_told(model: Path, hide_package: Callable[[str], None]) -> None:
     hide_package("openvino")
     with pytest.raises(fcnrt.MissingDependency, match=r"openvino is needed for this: .*\[openvino\]"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from fcnrt.backends.openvino import shared_core
+
 from .base import CannotRun, Contender, Setup
 
 
@@ -11,9 +13,7 @@ def _contender(setup: Setup, precision: str) -> Contender:
     """The file, reshaped to the frames' size as OpenVINO's guides advise, compiled for the latency of one frame."""
     if setup.device != "cpu":
         raise CannotRun("OpenVINO has no CUDA device")
-    import openvino
-
-    core = openvino.Core()
+    core = shared_core()
     usual = core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
     if precision not in (usual, "f32") and precision.upper() not in core.get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"
