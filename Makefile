@@ -20,7 +20,7 @@ soak: $(INSTALLED)  ## run live video for half an hour: memory, order, a server 
 fuzz: $(INSTALLED)  ## damage model files for MINUTES (15), count what becomes of them
 	FUZZ_MINUTES=$(or $(MINUTES),15) $(BIN)/python -m pytest --timeout 0 tests/hostile/test_mutants.py -k thousands
 
-compatibility: $(INSTALLED)  ## run the runtime's tests on every Python that is found, with the newest packages
+compatibility: $(INSTALLED)  ## run the tests on every Python that is found, and exported files in the runtimes of others
 	$(BIN)/python tests/compatibility
 
 lint: $(INSTALLED)  ## what CI checks beside the tests

@@ -36,6 +36,9 @@ from tiny_networks import tiny
 NOT_RUN = {
     r"^make ": "installs, trains or tests for minutes; CI runs lint and test, tests/benchmarks runs the demo",
     r"/pytest ": "runs these tests",
+    r"^npm ": "downloads; `make compatibility` installs it",
+    r"http\.server": "runs until it is ended; tests/examples/test_web.py serves the page",
+    r"tests/compatibility ": "installs other runtimes; tests/compatibility asks the one that is here",
     r"^pip ": "would change the environment; tests/test_packaging.py installs the wheel",
     r"fcn_resnet50 ": "downloads torchvision's weights",
     r"\.engine|build_engine\.py|fcnrt build": "needs a GPU; tests/export builds for RTX, tests/gpu runs engines",
@@ -143,9 +146,11 @@ def without_figures(text: str) -> list[str]:
 @pytest.mark.parametrize("command", [command for command in SESSIONS if reason_not_to_run(command)])
 def test_command_that_is_not_run_is_one_that_we_have(command: str) -> None:
     program, *arguments = shlex.split(command)
-    if program.endswith("python"):
-        assert (ROOT / arguments[0]).is_file()
-        if arguments[1:] and not arguments[0].startswith("examples/"):
+    if program == "npm" or "http.server" in arguments:
+        assert (ROOT / arguments[-1] / "package.json").is_file()
+    elif program.endswith("python"):
+        assert (ROOT / arguments[0]).exists()
+        if arguments[1:] and not arguments[0].startswith(("examples/", "tests/")):
             parser_of(arguments[0]).parse_args(arguments[1:])
     elif program.endswith("pytest"):
         assert all((ROOT / name).exists() for name in arguments)

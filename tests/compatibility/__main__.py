@@ -1,12 +1,13 @@
-"""What runs elsewhere: python tests/compatibility [pythons [3.12 ...]]."""
+"""What runs elsewhere: python tests/compatibility [pythons [3.12 ...] | runtimes [onnxruntime==1.16.3 ...]]."""
 
 from __future__ import annotations
 
 import sys
 
 import pythons
+import runtimes
 
-PARTS = {"pythons": pythons.main}
+PARTS = {"pythons": pythons.main, "runtimes": runtimes.main}
 
 
 def main(words: list[str]) -> int:

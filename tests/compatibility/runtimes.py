@@ -1,0 +1,178 @@
+"""Exported files in the runtimes of others, each in an environment of its own.
+
+A row of the table is a `Runtime`. What each made of the files (see files.py) is kept in FOLDER; when all rows are
+there, docs/compatibility.md gets the table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from environments import HELPERS, NotInstalled, node_modules_with, printed, python_with, versions
+from pythons import ROOT
+from report import page_with, table
+
+HERE = Path(__file__).parent
+FOLDER = ROOT / "build/compatibility/runtimes"
+FILES = FOLDER / "files"
+PAGE = ROOT / "docs/compatibility.md"
+OLD = "numpy<2"  # what was built before it does not say so itself
+BROWSER = "browser"  # the adapter that is not in inside.py but in browser.py
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A row of the table.
+
+    Attributes:
+        title: with the packages' names where their versions belong.
+        adapter: its name in inside.py.
+        packages: from PyPI, or from npm for the browser; the first names the row.
+    """
+
+    title: str
+    adapter: str
+    packages: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.packages[0]
+
+    @property
+    def file_name(self) -> str:
+        return re.sub(r"[^\w.]+", "-", self.name)
+
+
+def _onnx_runtime(*packages: str) -> Runtime:
+    return Runtime("ONNX Runtime {onnxruntime}", "onnxruntime", packages)
+
+
+def _opencv(package: str) -> Runtime:
+    return Runtime("OpenCV {opencv-python-headless}", "opencv", (package,))
+
+
+RUNTIMES = (
+    *(_onnx_runtime(f"onnxruntime=={old}", OLD) for old in ("1.12.1", "1.14.1", "1.16.3", "1.18.1", "1.20.1")),
+    _onnx_runtime("onnxruntime==1.23.2"),
+    _onnx_runtime("onnxruntime"),
+    Runtime("onnxruntime-web {onnxruntime-web}, WebAssembly in Chromium", BROWSER, ("onnxruntime-web",)),
+    Runtime("OpenVINO {openvino}", "openvino", ("openvino==2023.3.0", OLD)),
+    Runtime("OpenVINO {openvino}", "openvino", ("openvino",)),
+    *(_opencv(f"opencv-python-headless{which}") for which in ("==4.10.0.84", "<5", "")),
+    Runtime("onnx {onnx}, its reference evaluator", "reference", ("onnx",)),
+    Runtime("onnxsim {onnxsim}, then ONNX Runtime {onnxruntime}", "onnxsim", ("onnxsim", "onnx", "onnxruntime")),
+    Runtime("onnxslim {onnxslim}, then ONNX Runtime {onnxruntime}", "onnxslim", ("onnxslim", "onnx", "onnxruntime")),
+    Runtime("MNN {mnn}", "MNN", ("MNN", "numpy")),
+    Runtime("tract {tract}", "tract", ("tract", "numpy")),
+)
+
+
+@dataclass
+class Outcome:
+    """What a runtime made of the files.
+
+    Attributes:
+        title: with versions.
+        python: its version; empty where it was not run.
+        files: of each file, for each shape of frames, the share of labels that are fcnrt's, or an error.
+        reason: why it was not run.
+    """
+
+    title: str
+    python: str = ""
+    files: dict[str, dict[str, float | str]] = dataclasses.field(default_factory=dict)
+    reason: str = ""
+
+
+def main(names: list[str]) -> int:
+    known = [runtime.name for runtime in RUNTIMES]
+    if unknown := set(names) - set(known):
+        raise SystemExit(f"runtimes: expected one of {', '.join(known)}; got {', '.join(sorted(unknown))}")
+    if not names:
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    if not FILES.exists():
+        export()
+    for runtime in RUNTIMES:
+        if not names or runtime.name in names:
+            keep(runtime, run(runtime))
+    outcomes = kept()
+    print("\n".join(table(outcomes)))
+    if len(outcomes) == len(RUNTIMES):
+        PAGE.write_text(page_with(outcomes, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        print(PAGE.relative_to(ROOT))
+    return 0
+
+
+def export(*networks: str) -> None:
+    """Make the files, whole or not at all."""
+    print("exporting the tiny networks", flush=True)
+    part = FILES.with_name("part")
+    shutil.rmtree(part, ignore_errors=True)
+    environment = {**os.environ, "PYTHONPATH": str(HELPERS)}
+    command = [sys.executable, str(HERE / "files.py"), str(part), *networks]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    part.rename(FILES)
+
+
+def run(runtime: Runtime) -> Outcome:
+    """Install a runtime, and give it all files."""
+    print(f"{runtime.name}: installing", flush=True)
+    try:
+        return (in_browser if runtime.adapter == BROWSER else in_python)(runtime)
+    except NotInstalled as reason:
+        return Outcome(runtime.name, reason=str(reason))
+
+
+def in_python(runtime: Runtime) -> Outcome:
+    version, python = python_with(runtime.packages, environment_of(runtime))
+    print(f"{runtime.name}: running on Python {version}", flush=True)
+    files = labelled([str(python), str(HERE / "inside.py"), runtime.adapter, str(FILES)])
+    return Outcome(runtime.title.format_map(versions(python)), version, files)
+
+
+def in_browser(runtime: Runtime) -> Outcome:
+    folder = environment_of(runtime)
+    title = runtime.title.format_map({runtime.name: node_modules_with(runtime.name, folder)})
+    print(f"{runtime.name}: running in Chromium", flush=True)
+    return Outcome(
+        title, "", labelled([sys.executable, str(HERE / "browser.py"), str(folder), str(FILES)], helpers=True)
+    )
+
+
+def environment_of(runtime: Runtime) -> Path:
+    return FOLDER / "environments" / runtime.file_name
+
+
+def labelled(command: list[str], helpers: bool = False) -> dict[str, dict[str, float | str]]:
+    """What a runtime makes of the files; one that ends the process is named, and the next process goes on after it."""
+    names = sorted(path.name for path in FILES.glob("*.onnx"))
+    files: dict[str, dict[str, float | str]] = {}
+    while names:
+        ending, lines = printed([*command, *names], helpers, FOLDER / "printed.txt")
+        files.update({line["file"]: line["shares"] for line in lines})
+        if names := [name for name in names if name not in files]:
+            files[names.pop(0)] = {"every shape": ending}
+    return files
+
+
+def keep(runtime: Runtime, outcome: Outcome) -> None:
+    path = kept_at(runtime)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(dataclasses.asdict(outcome)), encoding="utf-8")
+
+
+def kept_at(runtime: Runtime) -> Path:
+    return FOLDER / "outcomes" / f"{runtime.file_name}.json"
+
+
+def kept() -> list[Outcome]:
+    """Of the runtimes that have been run, in the table's order."""
+    return [Outcome(**json.loads(path.read_text())) for path in map(kept_at, RUNTIMES) if path.exists()]
