@@ -25,9 +25,13 @@ ARROWS = {
     "pictures": {"errors", "contract"},
     "segmenter": {"errors", "contract", "ops", "gpu", "backends", "pictures"},
     "video": {"errors", "contract", "gpu", "pictures", "segmenter"},
+    "rasters": {"errors", "contract", "pictures", "segmenter"},
     "cluster": {"errors", "contract", "pictures", "segmenter", "video"},
     "serving": {"errors", "contract", "pictures", "segmenter", "video", "fcnrt"},
-    "cli": {"cluster", "ops", "errors", "contract", "backends", "pictures", "segmenter", "serving", "video", "fcnrt"},
+    "cli": {
+        *("errors", "contract", "ops", "backends", "pictures", "segmenter", "video", "rasters", "cluster", "serving"),
+        "fcnrt",
+    },
     "__main__": {"cli"},
     "fcnrt": {"errors", "contract", "ops", "gpu", "pictures", "segmenter"},  # the face: __init__.py
 }

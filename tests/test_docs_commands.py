@@ -53,6 +53,7 @@ NOT_RUN = {
     r"report\.py": "reads what latency.py wrote; tests/benchmarks makes reports",
     r"--precision int8": "needs frames that look like something; tests/export calibrates on drawn ones",
     r"fcnrt batch ": "needs pyarrow and an archive; tests/runtime/cluster labels a small one",
+    r"\.jp2 ": "needs a picture of many bands; tests/runtime/rasters labels some",
     r"--deepstream": "needs a file that another command makes; tests/export/servers runs both",
     r"--require-parity": "needs a certified file; tests/runtime/test_certificate.py makes them",
 }
@@ -82,6 +83,7 @@ def belongings(exported: Export, tmp_path_factory: pytest.TempPathFactory) -> Pa
         for frame in frames:
             writer.write(frame)
     write_image(folder / "street.jpg", frames[0])
+    write_image(folder / "huge.tif", frames[0])
     make_demo(folder / "demo", frames[0])
     return folder
 
@@ -184,7 +186,7 @@ def test_reason_not_to_run_is_needed(pattern: str) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page.blocks("python")], ids=lambda page: page.name)
 def test_python_of_a_page_runs(page: Page, home: Path) -> None:
     frames = list(textured_frames(3, 40, 51, seed=0).numpy())
-    names = {"frame": frames[0], "frames": frames, "np": np}
+    names = {"frame": frames[0], "frames": frames, "picture": frames[0], "np": np}
     for block in page.blocks("python"):
         code = compile(block, page.name, "exec")
         if not any(marker in block for marker in PYTHON_NOT_RUN):

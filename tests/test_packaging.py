@@ -109,6 +109,7 @@ def test_wheel_needs_numpy_alone(wheel: Path) -> None:
         "serve",
         "video",
         "fonts",
+        "geo",
     }
     assert extras == runtimes | {"export", "engine", "bench", "dev"}
 

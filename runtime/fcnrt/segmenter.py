@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .backends import Backend, Options, open_backend
-from .backends.arguments import check_one_of, check_threads, check_tile, checked_size, points_required
+from .backends.arguments import check_color, check_one_of, check_threads, check_tile, checked_size, points_required
 from .contract.frames import check_apart, check_target, checked_batch
 from .contract.spec import ModelSpec
 from .contract.types import Array, LabelArray, UInt8Array, label_dtype
@@ -62,6 +62,7 @@ class Segmenter:
         device: where the network runs, "cpu" or "cuda:N".
         engine: name and version of what runs it there.
         precision: that it is really computed in.
+        color: "rgb" or "bgr", the channel order of the frames that it takes.
         in_flight: how many frames of a stream the engine works on at once; more depth than that only fetches ahead.
 
     Raises:
@@ -87,8 +88,7 @@ class Segmenter:
         tile: Literal["auto", "off"] | int = "auto",
         require_parity: float | None = None,
     ):
-        if color is not None:
-            check_one_of("color", color, ("rgb", "bgr"))
+        check_color(color)
         check_threads(threads)
         check_one_of("engine", engine, ENGINES)
         check_one_of("precision", precision, PRECISIONS)
@@ -105,6 +105,7 @@ class Segmenter:
         self.engine: str = backend.engine
         self.precision: str = backend.precision
         self.in_flight: int = backend.in_flight
+        self.color: str = options.color or backend.spec.color
         self._users: dict[object, None] = {}  # the first one's call runs
         self._closed, self._process = False, os.getpid()
 

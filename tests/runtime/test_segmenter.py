@@ -315,7 +315,7 @@ def test_many_shapes_keep_few_buffers(segment: fcnrt.Segmenter) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"color": "gbr"}, "color: expected one of 'rgb', 'bgr', got 'gbr'"),
+        ({"color": "gbr"}, "color: expected 'rgb' or 'bgr', got 'gbr'"),
         ({"threads": 0}, "threads: expected 1 to 1024, got 0"),
         ({"threads": 100_000}, "threads: expected 1 to 1024, got 100000"),
         ({"threads": "2"}, "threads: expected 1 to 1024, got '2'"),

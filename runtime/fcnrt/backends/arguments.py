@@ -16,6 +16,11 @@ def check_threads(threads: Any) -> None:
         raise UsageError(f"threads: expected 1 to {MAX_THREADS}, got {threads!r}")
 
 
+def check_color(color: Any) -> None:
+    if color not in (None, "rgb", "bgr"):
+        raise UsageError(f"color: expected 'rgb' or 'bgr', got {color!r}")
+
+
 def check_one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UsageError(f"{name}: expected one of {', '.join(map(repr, choices))}, got {value!r}")

@@ -70,6 +70,14 @@ def levels(text: str) -> tuple[float, float]:
     raise argparse.ArgumentTypeError(f"expected LOW-HIGH with LOW below HIGH, such as 0-4095, got {text!r}")
 
 
+def bands(text: str) -> tuple[int, ...]:
+    """Numbers of bands: R,G,B or a grey one."""
+    numbers = text.split(",")
+    if len(numbers) not in (1, 3) or not all(number.isdecimal() and int(number) for number in numbers):
+        raise argparse.ArgumentTypeError(f"expected R,G,B or one number, counted from 1, such as 4,3,2, got {text!r}")
+    return tuple(map(int, numbers))
+
+
 def bitrate(text: str) -> int:
     """Bits per second: 800k, 2M, 2500000."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from ..errors import MediaError
 from ..pictures.inputs import find, is_video
 from ..pictures.kinds import kind_of
+from ..rasters.reading import RASTER_SUFFIXES
+from ..rasters.writing import LABEL_SUFFIXES
 from ..video.addresses import is_stream, public
 from ..video.sinks import FILM, FOLDER, PICTURE, Content, Target, check_coding, find_target
 from ..video.sinks.av_coding import Coding
@@ -34,11 +36,13 @@ class Job:
         source: a picture's path, or what `open_source` takes.
         outputs: where to.
         is_picture: whether it is one picture, not a sequence of frames.
+        is_raster: whether it is read, and its labels are written, by windows.
     """
 
     source: str
     outputs: tuple[Output, ...] = ()
     is_picture: bool = False
+    is_raster: bool = False
 
     @property
     def files(self) -> list[Path]:
@@ -82,9 +86,22 @@ def plan_jobs(inputs: Sequence[str], output: str | None, *, labels: bool, overla
         raise MediaError(f"{name}: expected --labels or --overlay, got both; name a folder for both")
     if target is None:
         return Plan([Job(inputs[0])], [])
-    content: Content = "labels" if labels else "overlay" if overlay else next(iter(target.sinks))
-    _check_output(str(output), target, content, inputs[0])
-    return Plan([Job(inputs[0], (Output(str(output), content),), is_picture=target is PICTURE)], [])
+    return Plan([_only_job(inputs[0], str(output), target, labels, overlay)], [])
+
+
+def _only_job(where: str, output: str, target: Target, labels: bool, overlay: bool) -> Job:
+    """One output of one input."""
+    is_raster = not is_stream(where) and target is PICTURE and _ends_in(RASTER_SUFFIXES, where)
+    of_raster = is_raster and _ends_in(LABEL_SUFFIXES, output) and not overlay
+    content: Content = "labels" if labels or of_raster else "overlay" if overlay else next(iter(target.sinks))
+    _check_output(output, target, content, where)
+    if target is PICTURE and content == "labels" and not (of_raster or _ends_in((".png",), output)):
+        raise MediaError(f"-o {output}: expected a name that ends in .png for labels, or in .tif for those of a TIFF")
+    return Job(where, (Output(output, content),), is_picture=target is PICTURE, is_raster=of_raster)
+
+
+def _ends_in(suffixes: tuple[str, ...], where: str) -> bool:
+    return Path(where).suffix.lower() in suffixes
 
 
 def _plan_for_names(inputs: Sequence[str], output: str, labels: bool, overlay: bool) -> Plan:

@@ -21,6 +21,7 @@ from ..video.sinks import STDOUT, WINDOW, Material, open_sink
 from ..video.sinks.push import Patience
 from .jobs import Job, is_folder
 from .outputs import SideOutputs, coding_of
+from .rasters import do_raster
 from .selection import drawing_of, labelling_of, palette_of, selected_frames
 from .terminal import complain, interrupts_end_at_once, progress, say
 from .tiles import tell_of_tiles, tiles_shown
@@ -49,7 +50,10 @@ class Run:
         try:
             self._make_folders(job)
             self._drawing.begin()
-            if job.is_picture:
+            if job.is_raster:
+                do_raster(job, self._segmenter, self._options)
+                self.frames += 1
+            elif job.is_picture:
                 self._do_picture(job)
             else:
                 self._do_sequence(job)

@@ -9,11 +9,12 @@ from typing import Any
 from ..backends import check_path
 from ..video.sinks import STDOUT
 from ..video.sources.deinterlacing import DEINTERLACE
-from .argument_types import count, key_value, legend_of, levels, positive, rate, seconds, share, size
+from .argument_types import bands, count, key_value, legend_of, levels, positive, rate, seconds, share, size
 from .jobs import check_codings, check_targets, plan_jobs
 from .lists import expand_lists
 from .model import add_model_arguments, open_segmenter
 from .outputs import SideOutputs, add_coding_arguments, add_output_arguments, coding_of
+from .rasters import check_rasters
 from .run import Run
 from .selection import add_selection_arguments
 from .side_by_side import may_be_live, running_beside
@@ -34,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        help="folder to write to; of one input also a video (.mp4, .mkv, .mov), a picture (.png, .jpg ...), "
+        help="folder to write to; of one input also a video (.mp4, .mkv, .mov), a picture (.png, .jpg ...), of a TIFF "
+        "or JPEG 2000 of any size its labels with their place on Earth (.tif), "
         "an address to push to (rtsp, rtmp, udp), a live playlist (.m3u8), or - for bare labels on the standard output",
     )
     parser.add_argument("--show", action="store_true", help="show overlays in a window (q closes it)")
@@ -97,6 +99,13 @@ def _add_input_arguments(group: Any) -> None:
         help="values that become black and white, of pictures with more than 8 bits per channel",
     )
     group.add_argument(
+        "--bands",
+        type=bands,
+        metavar="R,G,B",
+        help="numbers, from 1, of a TIFF's or JPEG 2000's bands that are red, green and blue, or of one that is grey "
+        "(as the file says); for labels as .tif",
+    )
+    group.add_argument(
         "--max-megapixels", type=positive, metavar="N", help="read pictures of up to these (default: Pillow's limit)"
     )
 
@@ -133,6 +142,7 @@ def segment(options: argparse.Namespace) -> int:
     )
     check_targets(jobs, options.force, in_parts=options.segment_time is not None)
     check_codings(jobs, coding_of(options))
+    check_rasters(jobs, options)
     live = [job for job in jobs if may_be_live(job)]
     live = live if len(live) > 1 else []
     others = [job for job in jobs if job not in live]

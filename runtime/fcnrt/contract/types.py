@@ -24,3 +24,8 @@ Scores = npt.NDArray[np.float32]  # (N, C, h, w)
 def label_dtype(classes: int) -> type[np.uint8] | type[np.uint16]:
     """Return the dtype of labels: uint8 up to 256 classes, uint16 beyond."""
     return np.uint8 if classes <= MAX_UINT8 else np.uint16
+
+
+def void_label(dtype: Any) -> int:
+    """The label of pixels that have none: the largest that a type holds, 255 or 65535."""
+    return int(np.iinfo(dtype).max)

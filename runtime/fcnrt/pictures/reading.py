@@ -137,8 +137,8 @@ class _Reading:
                 self.said.append(f"has {picture.n_frames} pages; the first is read")
             deep = picture.mode in ("RGB", "RGBA") and ";16" in repr(picture.tile)
             if deep and self._levels and picture.format in _FFMPEG_FORMATS:
-                mapped = _mapped(_deep_colour(self._path, picture.format), self._levels)
-                return _upright(mapped, picture.getexif().get(_ORIENTATION))
+                reduced = mapped(_deep_colour(self._path, picture.format), self._levels)
+                return _upright(reduced, picture.getexif().get(_ORIENTATION))
             turned = _turned(picture)
             if deep:  # reduced to eight bits by Pillow
                 self._tell_of_range(0, 256 * int(np.asarray(turned).max()) + 255)
@@ -152,7 +152,7 @@ class _Reading:
             return picture
         values = np.asarray(picture)
         if self._levels:
-            return Image.fromarray(_mapped(values, self._levels))
+            return Image.fromarray(mapped(values, self._levels))
         # Pillow opens 16-bit PGM, and old versions 16-bit PNG, in its 32-bit mode.
         if picture.mode == "F" or (picture.mode == "I" and file_format not in ("PNG", "PPM")):
             raise MediaError(
@@ -214,12 +214,20 @@ def _turned(picture: Any) -> Any:
     return turned
 
 
+def mapped(values: Array, levels: Levels) -> UInt8Array:
+    """Values of any shape and type, those between two levels as 0 to 255."""
+    if values.dtype in (np.uint8, np.uint16):  # by a table, which takes no memory for wider types
+        table = _mapped(np.arange(np.iinfo(values.dtype).max + 1), levels)
+        reduced: UInt8Array = table[values]
+        return reduced
+    return _mapped(values, levels)
+
+
 def _mapped(values: Array, levels: Levels) -> UInt8Array:
-    """Values between two levels as 0 to 255."""
     low, high = levels
     scaled = (values.astype(np.float64) - low) * (255 / (high - low))
-    mapped: UInt8Array = np.nan_to_num(np.clip(np.rint(scaled), 0, 255)).astype(np.uint8)
-    return mapped
+    reduced: UInt8Array = np.nan_to_num(np.clip(np.rint(scaled), 0, 255)).astype(np.uint8)
+    return reduced
 
 
 def _deep_colour(path: str | Path, file_format: str) -> Array:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..contract.types import void_label
 from ..errors import FrameError
 from ..segmenter import Segmenter
 from .frames import Frame, Labelled
-from .region import Region, void_label
+from .region import Region
 
 
 class Labelling(NamedTuple):

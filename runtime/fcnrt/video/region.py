@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ..contract.types import Array, UInt8Array
+from ..contract.types import Array, UInt8Array, void_label
 from ..errors import FrameError
-
-
-def void_label(dtype: Any) -> int:
-    """The label of pixels that have none: the largest that a type holds, 255 or 65535."""
-    return int(np.iinfo(dtype).max)
 
 
 class Region(NamedTuple):

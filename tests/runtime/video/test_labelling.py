@@ -11,10 +11,11 @@ import pytest
 
 import fcnrt
 from exports import Export
+from fcnrt.contract.types import void_label
 from fcnrt.errors import FrameError, UsageError
 from fcnrt.video import Frame, Labelled, Pipeline, open_source
 from fcnrt.video.labelling import Labelling
-from fcnrt.video.region import Region, void_label
+from fcnrt.video.region import Region
 from frames import frames_of
 
 SIZE = (61, 83)
