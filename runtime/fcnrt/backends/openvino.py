@@ -65,6 +65,7 @@ def open_network(
         BackendError: OpenVINO refuses the file, or the processor has no such arithmetic.
         ModelFileError: the file is damaged, or was changed since its graph was read.
     """
+    core = shared_core()
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or 0,
@@ -72,7 +73,6 @@ def open_network(
         "CPU_RUNTIME_CACHE_CAPACITY": 0,  # else what was made for a shape is kept for ever; the last shape's stays
     }
     with model.being_loaded(), engine_errors(f"cannot load {model.path}"):
-        core = shared_core()
         graph = core.read_model(model.with_weights() if model.rewritten else model.file)
         if reverse_channels:
             _reverse_channels(graph)
@@ -84,15 +84,20 @@ def open_network(
     return OpenVinoNetwork(compiled)
 
 
-@functools.cache
 def shared_core() -> Any:
-    """OpenVINO's `Core`: one for the process, to its end.
+    """OpenVINO's `Core`, as `core_of` keeps it; raises MissingDependency."""
+    return core_of(load_openvino())
+
+
+@functools.cache
+def core_of(openvino: Any) -> Any:
+    """Its `Core`: one for the process, to its end.
 
     Each gives the thread that makes it a stack for signal handlers, and takes it away at its own end. Of two that end
     in the order in which they were made, the second puts the first one's stack back, which is gone by then: the next
     signal, Ctrl-C say, would end the process with a segmentation fault.
     """
-    return load_openvino().Core()
+    return openvino.Core()
 
 
 def computed_in(compiled: Any) -> str:
