@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from exports import Export, exporter, kept_folder
 from packages import installed
+from ray_cluster import cluster
 from simulated.host import MakeHost, gpu_host
 
 if torch := installed("torch"):
@@ -31,6 +33,15 @@ def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Export:
     """A function: name of a tiny network and further flags to its ONNX file (see `exporter`)."""
     return exporter(kept_folder() or tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def ray_address(cache_of_its_own: None) -> Iterator[str]:
+    """The address of a Ray cluster of two cores."""
+    if find_spec("ray") is None:
+        pytest.skip("no Ray: pip install 'fcnrt[ray]'")
+    with cluster() as address:
+        yield address
 
 
 @pytest.fixture

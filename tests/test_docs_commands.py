@@ -60,6 +60,7 @@ NOT_RUN = {
 PYTHON_NOT_RUN = {
     '"fcn.onnx"': "shows what not to do",
     "certified.onnx": "needs a certified file; tests/runtime/test_certificate.py makes them",
+    "fcnrt.cluster": "needs a Ray cluster; tests/examples runs such a program",
     "table.parquet": "needs what fcnrt batch leaves; tests/runtime/cluster reads it",
     "cv2.dnn.": "needs a file of one size; tests/export/graph/test_other_runtimes.py runs them all",
     "InferenceServer": "serves until it is ended; tests/runtime/serving does, and asks by tritonclient",

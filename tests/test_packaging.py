@@ -106,6 +106,7 @@ def test_wheel_needs_numpy_alone(wheel: Path) -> None:
         "tensorrt-lean",
         "tensorrt-rtx",
         "pycuda",
+        "ray",
         "serve",
         "video",
         "fonts",

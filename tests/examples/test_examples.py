@@ -23,6 +23,7 @@ from places import EXAMPLES
 ON_CPU = ("file_to_file.py", "photograph.py", "share_alarm.py", "torch_pipeline.py")
 ON_GPU = ("nvdec_to_nvenc.py", "pycuda_pipeline.py")  # in tests/gpu/test_real_examples.py
 ON_SERVERS = ("triton_client.py",)  # needs a tritonserver: by hand, see docs/servers.md
+ON_RAY = ("cluster.py",)
 DEMO = ("demo.py", "demo_training.py")  # each has a file of tests beside this one
 CLIP = "test:46x65@12.5*8"
 
@@ -55,7 +56,7 @@ def frames_of(path: Path) -> list[tuple[float, np.ndarray]]:
 
 
 def test_every_example_is_run_here_or_on_a_gpu() -> None:
-    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(ON_CPU + ON_GPU + ON_SERVERS + DEMO)
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(ON_CPU + ON_GPU + ON_SERVERS + ON_RAY + DEMO)
 
 
 @pytest.mark.parametrize("example", ON_CPU + ON_GPU)
@@ -105,3 +106,22 @@ def test_torch_pipeline(model: str, clip: Path, tmp_path: Path) -> None:
             grey = np.ptp(made[: given.shape[0], : given.shape[1]].astype(int), axis=2) < 24
             other = segmenter(given) != 0
             assert other.any() and grey[other].mean() > 0.9
+
+
+def test_cluster(ray_address: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    (tmp_path / "pictures").mkdir()
+    random = np.random.default_rng(0)
+    for index in range(3):
+        pixels = random.integers(0, 256, (33, 46 + index, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"pictures/{index}.png")
+    done = processes.run(EXAMPLES / "cluster.py", model, "pictures", "labelled", "--share", "3", folder=tmp_path)
+    shares = {}
+    with fcnrt.Segmenter(model, threads=1) as segment:
+        for index in range(3):
+            labels = segment(np.array(Image.open(tmp_path / f"pictures/{index}.png")))
+            assert np.array_equal(fcnrt.read_labels(tmp_path / f"labelled/{index}.png"), labels)
+            shares[f"{index}.png"] = (labels == 3).mean()
+    printed = [line.split() for line in done.stdout.splitlines() if ".png" in line]
+    assert [Path(name).name for _, name in printed] == sorted(shares, key=lambda name: -shares[name])
+    assert {Path(name).name: float(share) for share, name in printed} == pytest.approx(shares, abs=1e-4)

@@ -120,6 +120,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def gpus(text: str) -> float:
+    """A part of one GPU, or several whole ones."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (0 < value <= 1 or (value > 1 and value.is_integer())):
+        raise argparse.ArgumentTypeError(f"expected a part of a GPU or a whole number, such as 0.5 or 2, got {text!r}")
+    return value
+
+
 def seconds(text: str) -> float:
     """A time above 0."""
     try:

@@ -1,19 +1,19 @@
-"""`fcnrt batch`: an archive of pictures and films labelled by several processes, and again only what is missing."""
+"""`fcnrt batch`: an archive of pictures and films labelled by several workers, and again only what is missing."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
-import os
 import time
 from pathlib import Path
 
 from ..backends import read_model
-from ..cluster.local import label_on_processes
 from ..cluster.manifest import Manifest, load_arrow
-from ..cluster.work import Item, Settings
+from ..cluster.work import Item, Row
 from ..errors import UsageError
-from .argument_types import count, positive, size
+from .argument_types import count, size
+from .crews import Crew, add_crew_arguments, check_crew, crew_of
 from .jobs import is_folder, plan_jobs
 from .lists import expand_lists
 from .terminal import complain, progress
@@ -28,14 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="new, or of an earlier run")
     parser.add_argument("--labels", action="store_true", help="write labels alone: palette PNGs")
     parser.add_argument("--overlay", action="store_true", help="write overlays alone (default: both; video: overlay)")
-    parser.add_argument("--workers", type=positive, metavar="N", help="processes (default: cores / threads)")
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="of each worker's engine (1)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto)")
     parser.add_argument("--input-size", type=size, metavar="HxW", help="resize frames to this for the network")
     parser.add_argument("--max-errors", type=count, metavar="N", help="inputs that may fail before the run ends (all)")
-    parser.add_argument(
-        "--max-restarts", type=count, default=10, metavar="N", help="how often workers that died are replaced (10)"
-    )
+    add_crew_arguments(parser)
     parser.set_defaults(run=batch, refuse=parser.error)
 
 
@@ -43,37 +38,55 @@ def batch(options: argparse.Namespace) -> int:
     """Label what is missing; an input that cannot be read is a row with its error, and makes the status 1."""
     if not is_folder(options.output):
         options.refuse(f"-o {options.output}: expected a folder")
+    check_crew(options)
     load_arrow()
-    settings = Settings(options.model, options.device, options.threads, options.input_size)
     model = read_model(options.model)
     items = _items(options)
     with Manifest(Path(options.output), _made_with(model.described, options)) as manifest:
         missing = manifest.missing(items)
-        failed = _label(missing, settings, manifest, options)
+        failed = _label(missing, manifest, options) if missing else 0
         table = manifest.write_table(model.spec.classes)
     print(f"{len(items) - len(missing)} of {len(items)} were there already; rows in {table}")
     return 1 if failed else 0
 
 
-def _label(missing: list[Item], settings: Settings, manifest: Manifest, options: argparse.Namespace) -> int:
-    workers = options.workers or max(1, (os.cpu_count() or 1) // options.threads)
-    started, done, failed = time.perf_counter(), 0, 0
-    rows = label_on_processes(missing, settings, workers, options.max_restarts)
-    for row in progress(rows, "input", total=len(missing)):
-        manifest.add(row)
-        done += 1
-        if row.error:
-            failed += 1
-            complain(row.error if row.path in row.error else f"{row.path}: {row.error}")
-            if options.max_errors is not None and failed > options.max_errors:
-                raise UsageError(
-                    f"--max-errors {options.max_errors}: {failed} inputs failed, {done - failed} were done"
-                )
-    if done:
-        seconds = time.perf_counter() - started
-        rate = done / seconds / min(workers, done)
-        print(f"{done} inputs in {seconds:.1f} s, {rate:.2f} a second and worker, {failed} failed -> {options.output}")
-    return failed
+def _label(missing: list[Item], manifest: Manifest, options: argparse.Namespace) -> int:
+    with crew_of(options) as crew, contextlib.closing(crew.label(missing)) as rows:
+        tally = Tally(options.max_errors)
+        for row in progress(rows, "input", total=len(missing)):
+            manifest.add(row)
+            tally.add(row)
+        print(f"{tally.summary(crew)} -> {options.output}")
+    return tally.failed
+
+
+class Tally:
+    """What a run has done so far.
+
+    Args:
+        max_errors: inputs that may fail; None: any number.
+    """
+
+    def __init__(self, max_errors: int | None):
+        self._max_errors, self._started = max_errors, time.perf_counter()
+        self.done, self.failed = 0, 0
+
+    def add(self, row: Row) -> None:
+        """Count a row, and tell its error; raises UsageError where there are too many."""
+        self.done += 1
+        if not row.error:
+            return
+        self.failed += 1
+        complain(row.error if row.path in row.error else f"{row.path}: {row.error}")
+        if self._max_errors is not None and self.failed > self._max_errors:
+            well = self.done - self.failed
+            raise UsageError(f"--max-errors {self._max_errors}: {self.failed} inputs failed, {well} were done")
+
+    def summary(self, crew: Crew) -> str:
+        """How much was done, and how fast."""
+        seconds = time.perf_counter() - self._started
+        rate = self.done / seconds / min(crew.size, self.done)
+        return f"{self.done} inputs in {seconds:.1f} s, {rate:.2f} a second and worker, {self.failed} failed"
 
 
 def _items(options: argparse.Namespace) -> list[Item]:

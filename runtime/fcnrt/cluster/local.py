@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
@@ -19,7 +19,7 @@ AHEAD = 2  # items that each worker has before it
 
 def label_on_processes(
     items: Sequence[Item], settings: Settings, workers: int, max_restarts: int = 10
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Label items on several processes.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Row:
         confidence: mean probability of the labels; None where there are none.
         seconds: that it took, files included.
         worker: the process.
+        host: the machine that it runs on.
         error: what was wrong, "" where nothing was.
     """
 
@@ -63,6 +65,7 @@ class Row:
     confidence: float | None
     seconds: float
     worker: int
+    host: str
     error: str
 
 
@@ -147,7 +150,8 @@ class _Tally:
         frames = max(1, self._frames)
         confidence = round(self._confidence / frames, 6) if self._frames else None
         shares = [round(float(share), 6) for share in self._shares / frames]
-        return Row(path, self._frames, *self._size, shares, confidence, round(seconds, 4), os.getpid(), error)
+        worker = (os.getpid(), socket.gethostname())
+        return Row(path, self._frames, *self._size, shares, confidence, round(seconds, 4), *worker, error)
 
 
 def _put_in_place(part: Path, target: Path) -> None:

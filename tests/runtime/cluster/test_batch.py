@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -27,23 +26,6 @@ from fcnrt.errors import BackendError, MediaError
 from fcnrt.pictures.reading import read_image
 
 NAME = "torchvision fcn"
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Path:
-    """Pictures of several sizes, one of them cut off, and a film."""
-    folder = tmp_path / "archive"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for index in range(5):
-        size = (33 + 8 * index, 46, 3)
-        cv2.imwrite(str(folder / f"{index}.png"), random.integers(0, 256, size, dtype=np.uint8))
-    (folder / "cut.png").write_bytes((folder / "4.png").read_bytes()[:300])
-    film = cv2.VideoWriter(str(folder / "film.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
-    for _ in range(3):
-        film.write(random.integers(0, 256, (48, 64, 3), dtype=np.uint8))
-    film.release()
-    return folder
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -187,7 +169,7 @@ def test_rows_are_json_lines(tmp_path: Path) -> None:
     (tmp_path / "manifest.jsonl").write_text("nonsense\n[1]\n{}\n")
     with Manifest(tmp_path, "x") as manifest:
         assert len(manifest.missing([Item("a", ())])) == 1
-        row = Row("a", 1, 5, 7, [1.0], 0.5, 0.1, 1, "")
+        row = Row("a", 1, 5, 7, [1.0], 0.5, 0.1, 1, "host", "")
         manifest.add(row)
         assert not manifest.missing([Item("a", ())])
         assert len(manifest.missing([Item("a", ((str(tmp_path / "gone"), "labels"),))])) == 1

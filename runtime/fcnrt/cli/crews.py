@@ -1,0 +1,72 @@
+"""Options of `fcnrt batch` that say who works, and the workers that they mean."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from ..cluster.connection import connected, label_on_ray, room_for
+from ..cluster.local import label_on_processes
+from ..cluster.work import Item, Row, Settings
+from .argument_types import count, gpus, positive
+
+
+class Crew(NamedTuple):
+    """Workers.
+
+    Attributes:
+        size: how many.
+        label: makes rows of items, as they are done.
+    """
+
+    size: int
+    label: Callable[[Sequence[Item]], Generator[Row, None, None]]
+
+
+def add_crew_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a parser."""
+    parser.add_argument("--workers", type=positive, metavar="N", help="(as many as there is room for)")
+    parser.add_argument("--threads", type=positive, metavar="N", help="of each worker's engine (1)")
+    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N (auto; with --address cpu or the GPU kept for it)")
+    parser.add_argument("--max-restarts", type=count, default=10, metavar="N", help="of workers that died (10)")
+    parser.add_argument(
+        "--address",
+        metavar="WHERE",
+        help="workers of a Ray cluster: HOST:PORT; auto, this machine's; local, started here (default: processes)",
+    )
+    room = parser.add_mutually_exclusive_group()
+    room.add_argument("--cpus-per-worker", type=positive, metavar="C", help="cores that Ray keeps for each (--threads)")
+    room.add_argument("--gpus-per-worker", type=gpus, metavar="G", help="GPUs that Ray keeps for each: 1, 0.5")
+
+
+def check_crew(options: argparse.Namespace) -> None:
+    """Refuse what does not go together."""
+    if options.address is None and (options.cpus_per_worker or options.gpus_per_worker):
+        options.refuse("--cpus-per-worker and --gpus-per-worker need --address; without it --threads is for cores")
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """How each worker labels."""
+    device = "cuda" if options.gpus_per_worker else "auto" if options.address is None else "cpu"
+    threads = options.threads or options.cpus_per_worker or 1
+    return Settings(options.model, options.device or device, threads, options.input_size)
+
+
+@contextlib.contextmanager
+def crew_of(options: argparse.Namespace) -> Iterator[Crew]:
+    """The workers, for as long as the context lasts; raises what `connected` raises."""
+    settings, max_restarts = settings_of(options), options.max_restarts
+    if options.address is None:
+        size = options.workers or max(1, (os.cpu_count() or 1) // settings.threads)
+        yield Crew(size, partial(label_on_processes, settings=settings, workers=size, max_restarts=max_restarts))
+        return
+    with connected(options.address):
+        num_gpus = options.gpus_per_worker
+        num_cpus = None if num_gpus else options.cpus_per_worker or settings.threads
+        size = options.workers or room_for(num_cpus, num_gpus)
+        room = {"workers": size, "num_cpus": num_cpus, "num_gpus": num_gpus}
+        yield Crew(size, partial(label_on_ray, settings=settings, max_restarts=max_restarts, **room))
