@@ -209,8 +209,8 @@ class LabelUpsampler:
         """
         winners = self._coarse.reshape(-1)[samples]
         a, b = winners.min(axis=0), winners.max(axis=0)
-        scores_a = planes.take(a * np.intp(planes.shape[1]) + samples)
-        scores_b = planes.take(b * np.intp(planes.shape[1]) + samples)
+        scores_a = planes.take(a.astype(np.intp) * planes.shape[1] + samples)
+        scores_b = planes.take(b.astype(np.intp) * planes.shape[1] + samples)
         labels = np.repeat(a[:, None], self._basis.shape[1], axis=1)
         _award(labels, self._interpolate(scores_b - scores_a, phase) > 0, b[:, None])
         return labels, (scores_a + scores_b) / 2

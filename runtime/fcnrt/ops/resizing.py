@@ -29,7 +29,7 @@ def resized(frames_nhwc: Frames, size: tuple[int, int], antialias: bool) -> Fram
     if frames_nhwc.shape[1:3] == size:
         return frames_nhwc
     resize = _averaged if antialias else _sampled
-    return np.stack([resize(frame, size) for frame in frames_nhwc])
+    return np.ascontiguousarray(np.stack([resize(frame, size) for frame in frames_nhwc]))  # a stack keeps odd strides
 
 
 def _averaged(frame_hwc: Frames, size: tuple[int, int]) -> Frames:

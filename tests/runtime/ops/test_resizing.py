@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,14 @@ def test_frames_are_the_references_but_for_rounding(
     found = resized(frames, target, antialias)
     assert found.shape == (3, *target, 3) and found.dtype == np.uint8 and found.flags.c_contiguous
     assert np.abs(found.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("source, target", SIZES)
+def test_frames_are_the_same_without_opencv_but_for_rounding(
+    source: tuple[int, int], target: tuple[int, int], hide_package: Callable[[str], None]
+) -> None:
+    hide_package("cv2")
+    test_frames_are_the_references_but_for_rounding(source, target, antialias=False)
 
 
 @pytest.mark.parametrize("target", [(100, 101), (67, 33)])
