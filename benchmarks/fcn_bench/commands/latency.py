@@ -2,6 +2,7 @@
 
 python benchmarks/latency.py model.onnx --checkpoint model.pth --sizes 480x640 720x1280
 python benchmarks/latency.py model.onnx --checkpoint model.pth --against torch ort-textbook openvino
+python benchmarks/latency.py model.onnx --int8 model-int8.onnx --calibration frames/ --against ours ort openvino
 
 Timed: host frames in, host labels out (uint8, full size), batch 1; decoding is not. Contenders take turns in rounds, on
 real frames of which there are more than the last-level cache holds, after a warm-up; ratios are taken within rounds.
@@ -144,6 +145,8 @@ def _parser(program: str = "latency.py") -> argparse.ArgumentParser:
     add("model", type=Path, help="exported .onnx file")
     add("--checkpoint", type=Path, help="what it was exported from: for the torch contenders and the textbook script")
     add("--engine", type=Path, help="TensorRT engine built from the model")
+    add("--int8", type=Path, metavar="FILE", help="the checkpoint's INT8 file, as another mode of ours")
+    add("--calibration", type=Path, metavar="PATH", help="frames for contenders that quantise the model themselves")
     add("--sizes", type=size, nargs="+", default=[(480, 640)], metavar="HxW", help="of the frames (480x640)")
     add(
         "--against",

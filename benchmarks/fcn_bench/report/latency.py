@@ -124,7 +124,7 @@ def _contest_plot(result: Result, made: Result) -> Plot:
             row["min_ms"],
             row["p90_ms"],
             f"{row['median_ms']:.1f} ms" + (f"  {TIMES} {_times(row, 2)}" if row["times_ours"] else ""),
-            "ours" if row["name"] == ours else "bare" if row["gives"] == "scores" else "rival",
+            "ours" if row["name"].startswith("ours") else "bare" if row["gives"] == "scores" else "rival",
         )
         for row in sorted(made["rows"], key=lambda row: row["median_ms"])
     ]

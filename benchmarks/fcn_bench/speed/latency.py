@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fcn_export.checkpoint_options import checkpoint_options
+from fcn_export.quantization.frames import read_frames
 from fcnrt import Segmenter
 from fcnrt.backends import read_spec
 from fcnrt.backends.onnxruntime_cuda import why_not_cuda
@@ -28,6 +29,7 @@ from .throughput import throughput
 from .timing import Pace, pace_of, summary, warm_up
 
 THROUGHPUT_ROUNDS = 5
+CALIBRATION_FRAMES = 32  # a quarter of them is left out, as the exporter does to judge by
 
 
 def measure_size(
@@ -110,9 +112,16 @@ def flops_of(setup: Setup) -> int | None:
 def setup_of(options: argparse.Namespace, folder: Path) -> Setup:
     """What contenders are made from."""
     on_gpu = options.device == "cuda" or (options.device == "auto" and (options.engine or not why_not_cuda()))
-    given = {name: getattr(options, name) for name in ("model", "threads", "checkpoint", "engine")}
+    given = {name: getattr(options, name) for name in ("model", "threads", "checkpoint", "engine", "int8")}
+    given["calibration"] = _calibration(options.calibration)
     given["reading"] = checkpoint_options(options)
     return Setup(shape=(1, *options.sizes[0]), device="cuda" if on_gpu else "cpu", folder=folder, **given)
+
+
+def _calibration(where: Path | None) -> list[Frames]:
+    if where is None:
+        return []
+    return [frame[None] for frame in read_frames(where, CALIBRATION_FRAMES).calibration]
 
 
 def head(options: argparse.Namespace, setup: Setup, command: list[str]) -> dict[str, Any]:
@@ -128,6 +137,8 @@ def head(options: argparse.Namespace, setup: Setup, command: list[str]) -> dict[
         "model": {**_file_facts(setup.model), **facts, "classes": len(spec.classes), "tail": asdict(spec.tail)},
         "checkpoint": _file_facts(setup.checkpoint),
         "engine": _file_facts(setup.engine),
+        "int8": _file_facts(setup.int8),
+        "calibration_frames": len(setup.calibration),
         "pace": asdict(pace_of(options)),
         "ceilings": {"before": ceilings(setup.device, setup.threads)},
         "load_average": {"before": load_average()},

@@ -38,13 +38,13 @@ def quantised(model: ModelProto, frames: Iterable[UInt8Array], layers: Collectio
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    with tempfile.TemporaryDirectory() as folder, _quiet_quantizer():
+    with tempfile.TemporaryDirectory() as folder, quiet_quantizer():
         source, path = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)  # given the model itself, the quantizer would take its weights away
         quantize_static(
             source,
             path,
-            _Reader(frames),
+            FrameReader(frames),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
@@ -73,7 +73,7 @@ def _layer(node: NodeProto) -> str:
     return node.input[1].removesuffix(".weight").removeprefix("net.")
 
 
-class _Reader:
+class FrameReader:
     """Frames as the quantizer asks for them: one batch a call, None at the end."""
 
     def __init__(self, frames: Iterable[UInt8Array]):
@@ -98,7 +98,7 @@ def _as_exported(made: ModelProto, model: ModelProto) -> ModelProto:
 
 
 @contextmanager
-def _quiet_quantizer() -> Iterator[None]:
+def quiet_quantizer() -> Iterator[None]:
     """The quantizer advises a preprocessing by the root logger that exported graphs have behind them."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

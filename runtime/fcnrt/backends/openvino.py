@@ -108,7 +108,7 @@ def computed_in(compiled: Any) -> str:
 
 def load_openvino() -> Any:
     """openvino; raises MissingDependency."""
-    with needs("openvino", "fcnrt[openvino]"), _no_telemetry():
+    with needs("openvino", "fcnrt[openvino]"), no_telemetry():
         import openvino
     return openvino
 
@@ -124,7 +124,7 @@ def engine_errors(doing: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_telemetry() -> Iterator[None]:
+def no_telemetry() -> Iterator[None]:
     """OpenVINO reports to its makers that it was imported, unless the package that does so is missing."""
     if TELEMETRY in sys.modules:
         yield

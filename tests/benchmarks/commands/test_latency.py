@@ -58,7 +58,7 @@ def test_a_run_measures_everything_that_it_lists(
     for size in result["sizes"]:
         rows = {row["name"]: row for row in size["rows"]}
         assert list(rows) == ["ours", "ort-scores", "ort-graph", "ort-textbook", "torch-eager"]
-        assert size["base"] == "ours" and size["absent"].keys() == {"ours-engine"}
+        assert size["base"] == "ours" and size["absent"].keys() == {"ours-engine", "ort-int8"}
         assert all(len(row["ms"]) == 3 and row["median_ms"] > 0 for row in rows.values())
         assert all(row["equal_to_reference"] >= 0.999 for name, row in rows.items() if name != "ort-scores")
         assert rows["ort-scores"]["equal_to_reference"] is rows["ours"]["times_ours"] is None

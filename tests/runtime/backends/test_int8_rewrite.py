@@ -12,27 +12,19 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from PIL import Image
 
 import fcnrt
-from exports import Export, plain_session, save
+from exports import Export, plain_session
 from fcnrt.backends import int8_rewrite
 from fcnrt.backends import onnxruntime as engine
 from fcnrt.backends.int8_rewrite import make_unsigned, saturates
 from fcnrt.backends.onnx_model import OnnxModel
 from frames import frames_of
+from int8_files import fully_quantised_file
 
 # Residual blocks of both kinds, a VGG whose pools stand between its convolutions, and one without normalisation.
 NETWORKS = ["d2l fcn32s", "torchvision fcn", "tramac fcn8s", "caffe fcn8s"]
-
-
-class Frames(CalibrationDataReader):
-    def __init__(self) -> None:
-        self._frames = iter([{"frames": frames_of(1, 65, 97, seed)} for seed in range(3)])
-
-    def get_next(self) -> Any:
-        return next(self._frames, None)
 
 
 @pytest.fixture(scope="module")
@@ -43,28 +35,10 @@ def fully_quantised(exported: Export, tmp_path_factory: pytest.TempPathFactory) 
     def make(name: str) -> Path:
         if name not in made:
             made[name] = folder / f"{len(made)}.onnx"
-            options = {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False}
-            quantize_static(
-                exported(name),
-                made[name],
-                Frames(),
-                quant_format=QuantFormat.QDQ,
-                activation_type=QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-                per_channel=True,
-                op_types_to_quantize=["Conv", "Add"],
-                extra_options=options,
-            )
-            _say_int8(made[name])
+            fully_quantised_file(exported(name), made[name])
         return made[name]
 
     return make
-
-
-def _say_int8(path: Path) -> None:
-    model = onnx.load(path)
-    next(entry for entry in model.metadata_props if entry.key == "fcn.precision").value = '"int8"'
-    save(model, path)
 
 
 def cut(path: Path) -> OnnxModel:

@@ -21,6 +21,7 @@ from fcnrt.backends.tiling import tiled, windows
 from fcnrt.backends.tiling.grid import Grid, cheapest_grid, own_elements
 from fcnrt.backends.tiling.locality import Axis, Locality, locality_of
 from frames import frames_of
+from int8_files import fully_quantised_file
 from network_names import NAMES
 
 SIZES = [(605, 901), (1003, 611)]
@@ -71,6 +72,15 @@ def test_openvino(name: str, exported: Export) -> None:
     """It chooses kernels by shape, so scores may differ in their last bits."""
     pytest.importorskip("openvino")
     check_equal(exported(name), frames_of(1, *SIZES[0], seed=3), False, engine="openvino", precision="fp32")
+
+
+@pytest.mark.parametrize("name", ["d2l fcn32s", "tramac fcn8s", "torchvision fcn"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_int8_files(name: str, engine: str, exported: Export, tmp_path: Path) -> None:
+    """Sums of integers are exact in whatever order; what stays in float is summed by OpenVINO as the shape has it."""
+    pytest.importorskip(engine)
+    path = fully_quantised_file(exported(name), tmp_path / "int8.onnx")
+    check_equal(path, frames_of(1, *SIZES[0], seed=3), engine == "onnxruntime", engine=engine, precision="fp32")
 
 
 def test_batches_other_colours_and_clones(exported: Export) -> None:

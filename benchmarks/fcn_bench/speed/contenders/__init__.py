@@ -37,8 +37,13 @@ class Entry:
 CONTENDERS = {
     "ours": Entry("fcnrt", "ours", "on_onnx"),
     "ours-engine": Entry("fcnrt, TensorRT engine", "ours", "on_engine"),
+    "ours-openvino": Entry("fcnrt, OpenVINO", "ours", "openvino_fp32"),
+    "ours-bf16": Entry("fcnrt, OpenVINO bf16", "ours", "openvino_bf16"),
+    "ours-int8": Entry("fcnrt, INT8 file", "ours", "int8"),
+    "ours-int8-openvino": Entry("fcnrt, INT8 file, OpenVINO", "ours", "openvino_int8"),
     "ort-scores": Entry("bare session.run up to the scores", "with_onnxruntime", "bare_scores"),
     "ort-graph": Entry("ONNX Runtime, argmax in the graph", "with_onnxruntime", "whole_graph"),
+    "ort-int8": Entry("ORT int8 (quantize_static)", "with_onnxruntime", "static_int8"),
     "ort-textbook": Entry("textbook script: numpy, logits, np.argmax", "textbook", "with_onnxruntime"),
     "torch-eager": Entry("torch eager", "with_torch", "eager"),
     "torch-channels-last": Entry("torch channels-last", "with_torch", "channels_last"),
@@ -46,6 +51,8 @@ CONTENDERS = {
     "torch-compile": Entry("torch.compile", "with_torch", "compiled"),
     "openvino-fp32": Entry("OpenVINO fp32", "with_openvino", "fp32"),
     "openvino-bf16": Entry("OpenVINO bf16", "with_openvino", "bf16"),
+    "openvino-int8": Entry("OpenVINO int8 (NNCF)", "with_openvino", "nncf_int8"),
+    "openvino-scores": Entry("bare infer up to the scores, fp32", "with_openvino", "bare_scores"),
 }
 ALWAYS = ("ours", "ours-engine", "ort-scores")  # what all ratios are taken to, and the floor
 

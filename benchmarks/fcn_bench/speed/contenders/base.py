@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fcn_export.checkpoint_options import CheckpointOptions
+from fcnrt.backends import read_spec
 from fcnrt.contract.types import Array
 
 NOTHING_STATED = CheckpointOptions()
@@ -33,6 +34,8 @@ class Setup:
         device: where to compute.
         checkpoint: the file that the model was exported from; for those that start from the network in torch.
         engine: a TensorRT engine built from the model.
+        int8: the INT8 file of the same checkpoint.
+        calibration: frames (1, H, W, 3) uint8 RGB, by which contenders quantise the model themselves.
         reading: as for export/to_onnx.py, what the checkpoint's keys cannot tell.
     """
 
@@ -43,7 +46,14 @@ class Setup:
     device: Literal["cpu", "cuda"] = "cpu"
     checkpoint: Path | None = None
     engine: Path | None = None
+    int8: Path | None = None
+    calibration: Sequence[Frames] = ()
     reading: CheckpointOptions = NOTHING_STATED
+
+
+def in_order(setup: Setup, frames: Frames) -> Frames:
+    """RGB frames in the channel order that the model takes."""
+    return frames if read_spec(setup.model).color == "rgb" else np.ascontiguousarray(frames[..., ::-1])
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fcn_export.quantization.qdq import FrameReader, quiet_quantizer
 from fcnrt.contract.onnx_file import OnnxFile
 
-from .base import CannotRun, Contender, Setup
+from .base import CannotRun, Contender, Setup, in_order
 from .ours import computed_in
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -32,6 +33,19 @@ def whole_graph(setup: Setup) -> Contender:
     return Contender(lambda frames: session.run(["labels"], {"frames": frames})[0], computed_in(setup))
 
 
+def static_int8(setup: Setup) -> Contender:
+    """The file quantised by ONNX Runtime's own tool as its guides advise for x86: U8S8, per channel, 7-bit weights."""
+    path = setup.folder / "ort-int8.onnx"
+    if not path.exists():
+        _quantise(setup, path)
+    session = new_session(path, setup)
+    return Contender(
+        lambda frames: session.run(["labels"], {"frames": frames})[0],
+        "int8",
+        note="quantize_static, argmax in the graph",
+    )
+
+
 def new_session(model: Path | bytes, setup: Setup) -> Any:
     """A session with default options but for the threads."""
     import onnxruntime
@@ -47,3 +61,24 @@ def new_session(model: Path | bytes, setup: Setup) -> Any:
     if provider not in session.get_providers():  # ONNX Runtime falls back without a word
         raise CannotRun(f"{provider} does not load")
     return session
+
+
+def _quantise(setup: Setup, path: Path) -> None:
+    if setup.device != "cpu":
+        raise CannotRun("quantised for the CPU")
+    if not setup.calibration:
+        raise CannotRun("needs --calibration FOLDER, frames to quantise by")
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    with quiet_quantizer():
+        quantize_static(
+            setup.model,
+            path,
+            FrameReader(in_order(setup, frame) for frame in setup.calibration),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+            op_types_to_quantize=["Conv", "Add"],
+        )
