@@ -9,11 +9,15 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import ExportError
-from .inert import ArrayShell, Shell
+from .pickles.shells import ArrayShell, Shell
 
 MAX_DEPTH = 40  # of dicts, modules and objects within each other
-MAX_OBJECTS = 1_000_000  # a few lists that hold each other many times over look like more than any memory takes
+MAX_OBJECTS = 400_000  # a few lists that hold each other many times over look like more than any memory takes
+PLAIN = 16  # numbers that count as one object
+MAX_NAME = 400  # letters of a dotted name, and of what trainers call a network
+NAME_PART = 64  # letters that count as one object more
 MODULE_TABLES = ("_parameters", "_buffers", "_modules")
+TOLD = (Tensor, str, Mapping, Shell, list, tuple)  # what may be, hold or tell about weights
 PARALLEL = ("DataParallel", "DistributedDataParallel")
 
 
@@ -63,13 +67,13 @@ class _Collector:
             depth: how many things hold it.
             in_object: whether an object holds it; what objects hold in each other is one table.
         """
-        self._left -= 1
-        if self._left < 0:
-            raise ExportError("holds more objects than a checkpoint has; is it one?")
+        self._take(1 + len(name) // NAME_PART)
+        if len(name) > MAX_NAME:
+            return
         value = value.tensor() if isinstance(value, ArrayShell) else value
         if isinstance(value, Tensor) and name:
             self._content.tensors[name], self._content.tables[name] = value, table
-        elif isinstance(value, str) and name.rpartition(".")[2] == "arch":
+        elif isinstance(value, str) and name.rpartition(".")[2] == "arch" and len(value) <= MAX_NAME:
             self._content.archs.append(value)
         elif isinstance(value, (Mapping, Shell, list, tuple)) and depth < MAX_DEPTH:
             self._descend(value, f"{name}." if name else "", table, depth, in_object)
@@ -79,18 +83,26 @@ class _Collector:
         if is_module(value) and type(value).__name__ not in PARALLEL:
             self._content.modules[prefix] = type(value).__name__
         own = table if is_object and in_object else prefix
-        for key, child in _children(value).items():
-            self.visit(child, f"{prefix}{key}", own, depth + 1, is_object)
+        children = _children(value)
+        self._take(len(children) // PLAIN)
+        for key, child in children.items():
+            if isinstance(child, TOLD):
+                self.visit(child, f"{prefix}{key}", own, depth + 1, is_object)
+
+    def _take(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise ExportError("holds more objects than a checkpoint has; is it one?")
 
 
 def is_module(value: Any) -> bool:
     """Whether something is a pickled torch module."""
-    return isinstance(value, Shell) and isinstance(vars(value).get("_modules"), Mapping)
+    return isinstance(value, Shell) and isinstance(value.state.get("_modules"), Mapping)
 
 
 def _children(value: Any) -> dict[str | int, Any]:
     if is_module(value):
-        return _state_of_module(vars(value))
+        return _state_of_module(value.state)
     if isinstance(value, Shell):
         return value.contents()
     pairs = value.items() if isinstance(value, Mapping) else enumerate(value)

@@ -17,6 +17,7 @@ from ..errors import ExportError
 from .containers import READERS
 from .containers.base import NOT_MINE
 from .content import Content, content_of
+from .pickles.budget import most_bytes
 from .remembered import Remembered, remembered
 from .selection import Selected, select
 
@@ -69,7 +70,7 @@ def load_checkpoint(path: Path, trust_pickle: bool = False, weights: str | None 
         root, content = _read(path)
         selected = select(content, weights)
         _check_trust(content, selected, trust_pickle)
-        state = _checked(selected.state)
+        state = _checked(selected.state, path.stat().st_size)
     except ExportError as error:
         raise ExportError(f"{path}: {error}") from error
     hints = (*content.archs, *content.modules.values(), path.name)
@@ -122,10 +123,23 @@ def _check_trust(content: Content, selected: Selected, trust_pickle: bool) -> No
         )
 
 
-def _checked(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _checked(state: dict[str, Tensor], size: int) -> dict[str, Tensor]:
     """Weights as dense float32; BatchNorm's counters, which inference never reads, are dropped."""
     counters = "num_batches_tracked"
-    return {key: _checked_tensor(key, value) for key, value in state.items() if not key.endswith(counters)}
+    kept = {key: value for key, value in state.items() if not key.endswith(counters)}
+    _check_declared(kept, size)
+    return {key: _checked_tensor(key, value) for key, value in kept.items()}
+
+
+def _check_declared(state: dict[str, Tensor], size: int) -> None:
+    """Refuse a small file whose tensors repeat a few numbers many times over, before they are written out."""
+    declared = {key: torch.float32.itemsize * value.numel() for key, value in state.items()}
+    if sum(declared.values()) > most_bytes(size):
+        key = max(declared, key=declared.__getitem__)
+        raise ExportError(
+            f"declares {sum(declared.values()) >> 20} MiB of weights in {size / 2**20:.1f} MiB, the largest part is "
+            f"{key} of shape {tuple(state[key].shape)}; is it a checkpoint?"
+        )
 
 
 def _checked_tensor(key: str, value: Tensor) -> Tensor:

@@ -10,16 +10,18 @@ stands under the key `fcnrt` of a trainer's dict; a bare state dict carries it a
 
 from __future__ import annotations
 
+import reprlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fcnrt.contract.validation import exactly, number, one_of, positive, several, text, triple, whole
+
 from ..errors import ExportError
 from ..families import InputContract
 
 KEY, FORMAT = "fcnrt", 1
-CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def remembered(content: object, name: object) -> Remembered | None:
         return None
     try:
         return _checked(found)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ExportError(
             f"{name}: what it says of itself under '{KEY}' is damaged or of a newer trainer ({error}); update fcnrt, "
             "or re-save the weights alone and say family, classes and input by flags"
@@ -81,18 +83,25 @@ def remembered(content: object, name: object) -> Remembered | None:
 
 
 def _checked(found: Any) -> Remembered:
+    exactly(dict)(found)
     if found["format"] != FORMAT:
-        raise ValueError(f"format: expected {FORMAT}, got {found['format']}")
-    classes, palette, contract = found["classes"], found["palette"], found["input"]
-    if not classes or not all(isinstance(name, str) for name in (found["family"], found["variant"], *classes)):
-        raise ValueError("family, variant, classes: expected names")
-    if not isinstance(palette, str):
-        palette = tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
-        if len(palette) != len(classes) or not all(0 <= value <= 255 for colour in palette for value in colour):
-            raise ValueError(f"palette: expected {len(classes)} colours of three numbers from 0 to 255")
-    triples = {name: tuple(float(value) for value in contract[name]) for name in ("mean", "std")}
-    if contract["color"] not in ("rgb", "bgr") or any(len(triple) != CHANNELS for triple in triples.values()):
-        raise ValueError("input: expected color rgb or bgr, and a mean and std for each channel")
-    known = InputContract(contract["color"], float(contract["scale"]), **triples)  # type: ignore[arg-type]
-    height, width = map(int, found["crop"])
-    return Remembered(found["family"], found["variant"], tuple(classes), palette, known, (height, width))
+        raise ValueError(f"format: expected {FORMAT}, got {reprlib.repr(found['format'])}")
+    classes = several(text, "names of classes")(found["classes"])
+    palette = _palette(found["palette"], len(classes))
+    height, width = map(whole(), exactly(list)(found["crop"]))
+    contract = _contract(exactly(dict)(found["input"]))
+    return Remembered(text(found["family"]), text(found["variant"]), classes, palette, contract, (height, width))
+
+
+def _palette(value: Any, classes: int) -> str | tuple[tuple[int, int, int], ...]:
+    if isinstance(value, str):
+        return value
+    palette = several(triple(whole(0, 255)), "colours")(value)
+    if len(palette) != classes:
+        raise ValueError(f"palette: expected {classes} colours, got {len(palette)}")
+    return palette
+
+
+def _contract(value: dict[str, Any]) -> InputContract:
+    mean, std = triple(number)(value["mean"]), triple(positive)(value["std"])
+    return InputContract(one_of("rgb", "bgr")(value["color"]), positive(value["scale"]), mean, std)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from .base import InputContract, Told
 from .resnet import STEPS
 
 MAX_TEXT = 1_000_000  # characters; configs have thousands
+MAX_STEP = 64  # of a stride or a dilation; configs have up to 4
 
 
 def told_by_config(meta: Mapping[str, Any], published: InputContract, threshold: float) -> Told:
@@ -28,7 +30,7 @@ def told_by_config(meta: Mapping[str, Any], published: InputContract, threshold:
     data = meta.get("dataset_meta")
     data = data if isinstance(data, Mapping) else {}
     model = _dict(config.get("model"))
-    head, backbone = _dict(model.get("decode_head")), _dict(model.get("backbone"))
+    head, backbone = _dict(model.get("decode_head")), _backbone(model.get("backbone"))
     return Told(
         structure=_structure(head, backbone),
         contract=_contract(config, model, published),
@@ -57,7 +59,10 @@ def _problem(head: Mapping[str, Any], backbone: Mapping[str, Any]) -> str:
         if max(dilations) > 1 and not backbone.get("contract_dilation"):
             return "contract_dilation=False"
     others = {"style": (backbone, "pytorch"), "avg_down": (backbone, False), "dilation": (head, 1)}
-    return next((f"{key}={part[key]!r}" for key, (part, usual) in others.items() if part.get(key, usual) != usual), "")
+    return next(
+        (f"{key}={reprlib.repr(part[key])}" for key, (part, usual) in others.items() if part.get(key, usual) != usual),
+        "",
+    )
 
 
 def _contract(config: Mapping[str, Any], model: Mapping[str, Any], published: InputContract) -> InputContract | None:
@@ -101,6 +106,16 @@ def _value(node: ast.expr) -> Any:
 
 def _dict(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _backbone(value: Any) -> Mapping[str, Any]:
+    """A backbone's options, without strides and dilations that are none."""
+    options = _dict(value)
+    return {key: part for key, part in options.items() if key not in ("strides", "dilations") or _are_steps(part)}
+
+
+def _are_steps(value: Any) -> bool:
+    return isinstance(value, list) and all(type(step) is int and 0 < step <= MAX_STEP for step in value)
 
 
 def _is_triple(value: Any) -> bool:

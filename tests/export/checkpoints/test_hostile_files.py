@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import io
 import os
 import pickle
 import subprocess
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 import torch
 
-from fcn_export.checkpoints import inert
+from fcn_export.checkpoints.pickles.budget import Budget
+from fcn_export.checkpoints.pickles.machine import Machine
 from fcn_export.checkpoints.reading import load_checkpoint
 from fcn_export.errors import ExportError
 from tiny_networks import tiny, upstream_state
@@ -131,8 +133,7 @@ def test_odd_programs_end_in_one_line(program: bytes) -> None:
 
 
 def test_classes_made_for_one_file_do_not_last() -> None:
-    made = inert.Unpickler(__import__("io").BytesIO(HEAD + b"cproject\nA\n" + TAIL)).load()
-    again = inert.Unpickler(__import__("io").BytesIO(HEAD + b"cproject\nA\n" + TAIL)).load()
+    made, again = (Machine(io.BytesIO(HEAD + b"cproject\nA\n" + TAIL), Budget(100)).load() for _ in range(2))
     assert made is not again and "project" not in sys.modules
 
 

@@ -17,6 +17,13 @@ FACTS = Remembered("d2l", "fcn32s", ("leaf", "Straße"), ((1, 2, 3), (255, 0, 9)
 NAMED = Remembered("caffe", "fcn8s", ("a",), "camvid", IMAGENET.in_order("bgr"), (64, 65))
 
 
+def many_times(value: Any) -> Any:
+    """A value in lists that hold each other, 2^60 times to whoever looks at all of it."""
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
 def saved(content: Any, path: Path) -> Any:
     torch.save(content, path)
     return torch.load(path, weights_only=True)
@@ -41,14 +48,18 @@ def test_others_say_nothing(content: object) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
+        ({"format": many_times([])}, "format: expected 1, got [[[[["),
         ({"format": 2}, "format: expected 1, got 2"),
-        ({"classes": []}, "expected names"),
-        ({"classes": [1, 2]}, "expected names"),
+        ({"classes": []}, "expected names of classes, got []"),
+        ({"classes": [1, 2]}, "expected text, got 1"),
         ({"palette": [[1, 2, 3]]}, "expected 2 colours"),
-        ({"palette": [[1, 2, 3], [1, 2, 256]]}, "expected 2 colours"),
-        ({"input": {"color": "hsv", "scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1]}}, "color rgb or bgr"),
-        ({"input": {"color": "rgb", "scale": 1, "mean": [0], "std": [1, 1, 1]}}, "a mean and std"),
-        ({"input": None}, "NoneType"),
+        ({"palette": [[1, 2, 3], [1, 2, 256]]}, "from 0 to 255, got 256"),
+        (
+            {"input": {"color": "hsv", "scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1]}},
+            "expected one of rgb, bgr, got 'hsv'",
+        ),
+        ({"input": {"color": "rgb", "scale": 1, "mean": [0], "std": [1, 1, 1]}}, "expected three values, got [0]"),
+        ({"input": None}, "expected dict, got None"),
         ({"crop": [3]}, "not enough values"),
     ],
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
-import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -11,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ...errors import ExportError
+from . import tars
 from .base import NOT_MINE, record_names
 from .folders import SUFFIXES, TRAINERS
 
-MAX_BYTES = 2**34  # of an unpacked checkpoint
 OLDEST = {"sys_info", "pickle", "storages", "tensors"}  # records of torch.save before 0.1.10, a tar file
 
 
@@ -24,30 +25,25 @@ def read(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             sizes = {name: archive.getinfo(name).file_size for name in names}
             return _read_member(sizes, lambda name: archive.open(name))
-    if not tarfile.is_tarfile(path):
-        return NOT_MINE
-    with tarfile.open(path) as tar:
-        sizes = {member.name: member.size for member in tar if member.isfile()}
-        if sizes.keys() >= OLDEST:
+    with tars.opened(path) as file:
+        found = tars.members(file)
+        if found.keys() >= OLDEST:
             raise ExportError(
                 "a file of torch older than 0.1.10, a tar file of pickles; load it with torch and save its state_dict()"
             )
-        if not sizes:  # nothing but zeros passes for an empty tar file
+        if not found:
             return NOT_MINE
-        return _read_member(sizes, lambda name: _opened(tar, name))
+        return _read_member({name: size for name, (_, size) in found.items()}, lambda name: _part(file, *found[name]))
 
 
-def _opened(tar: tarfile.TarFile, name: str) -> IO[bytes]:
-    file = tar.extractfile(name)
-    if file is None:
-        raise ExportError(f"{name} in it is no file")
-    return file
+def _part(file: IO[bytes], offset: int, size: int) -> IO[bytes]:
+    """The bytes of a tar file's member, which are no more than the file has."""
+    file.seek(offset)
+    return io.BytesIO(file.read(min(size, os.fstat(file.fileno()).st_size)))
 
 
 def _read_member(sizes: dict[str, int], opened: Callable[[str], IO[bytes]]) -> Any:
     name = _checkpoint_among(sizes)
-    if sizes[name] > MAX_BYTES:
-        raise ExportError(f"an archive whose {name} takes {sizes[name] / 2**30:.0f} GiB; unpack it and name the file")
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder) / PurePosixPath(name).name
         with opened(name) as source, unpacked.open("wb") as target:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import zipfile
 import zlib
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from fcnrt.errors import first_line
 
 from ...errors import ExportError
+from ..pickles.budget import most_bytes
 
 NOT_MINE = object()  # what a reader returns for a file of another kind
 HEAD_BYTES = 4096
-MAX_UNPACKED, ALWAYS_UNPACKED = 20, 1 << 26  # times a file's size, and bytes that any may have: weights barely shrink
+ENCRYPTED = 1  # a bit of a zip record's flags
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+RECORD_HEADER = 30  # bytes before a record in a zip file, and its name
 
 
 def head(path: Path) -> bytes:
@@ -39,7 +43,7 @@ def _checked_names(path: Path, modified: int, size: int) -> tuple[str, ...]:
     """The names in a zip file whose contents pass their checksums: torch reads records without comparing them."""
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_unpacked(sum(member.file_size for member in archive.infolist()), size)
+            _check_records(archive.infolist(), size)
             damaged = archive.testzip()
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, zlib.error, RuntimeError) as error:
@@ -49,12 +53,28 @@ def _checked_names(path: Path, modified: int, size: int) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _check_unpacked(unpacked: int, size: int) -> None:
-    """Refuse an archive that would fill the memory, before any of it is unpacked."""
-    if unpacked > ALWAYS_UNPACKED + MAX_UNPACKED * size:
+def _check_records(records: list[zipfile.ZipInfo], size: int) -> None:
+    """Refuse an archive that would fill the memory, or that readers take for different things."""
+    unpacked = sum(record.file_size for record in records)
+    if unpacked > most_bytes(size):
         raise ExportError(
             f"unpacks to {unpacked >> 20} MiB from {size / 2**20:.1f} MiB, which weights do not; is it a checkpoint?"
         )
+    for entry in records:
+        if entry.flag_bits & ENCRYPTED:
+            raise ExportError("an encrypted archive; unpack it with its password and name the checkpoint in it")
+        if entry.compress_type not in METHODS:
+            raise ExportError(
+                f"{entry.filename} in it is packed by an unusual method; unpack it and name the checkpoint"
+            )
+    if len({record.filename for record in records}) < len(records) or _overlap(records):
+        raise ExportError("damaged, records in it share a name or a place; copy or download it again")
+
+
+def _overlap(records: list[zipfile.ZipInfo]) -> bool:
+    """Whether records of a zip file lie in each other."""
+    places = sorted((record.header_offset, record.compress_size) for record in records)
+    return any(first + RECORD_HEADER + length > after for (first, length), (after, _) in pairwise(places))
 
 
 def record(path: Path, ending: str) -> str | None:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from ...errors import ExportError
+from ..pickles.builders import Storage, typed_view
+from ..pickles.storages import Records
 from .base import NOT_MINE, record
 
 WEIGHTS = "data/weights/model_weights_config.json"
@@ -33,14 +35,14 @@ def read(path: Path) -> Any:
         return NOT_MINE
     folder = config.removesuffix("model_weights_config.json")
     with zipfile.ZipFile(path) as archive:
-        entries = json.loads(archive.read(config))["config"]
-        return {name: _tensor(archive.read(folder + entry["path_name"]), entry) for name, entry in entries.items()}
+        entries, records = json.loads(archive.read(config))["config"], Records(path, archive)
+        return {name: _tensor(folder, entry, records) for name, entry in entries.items()}
 
 
-def _tensor(raw: bytes, entry: dict[str, Any]) -> torch.Tensor:
+def _tensor(folder: str, entry: dict[str, Any], records: Records) -> torch.Tensor:
     if entry["use_pickle"]:
         raise ExportError("a file of torch.export with pickled weights; export the network's state_dict() instead")
     facts = entry["tensor_meta"]
     sizes, strides = ([number["as_int"] for number in facts[key]] for key in ("sizes", "strides"))
-    values = torch.frombuffer(bytearray(raw), dtype=DTYPES[facts["dtype"]])
-    return values.as_strided(sizes, strides, facts["storage_offset"]["as_int"])
+    storage = Storage(records.record(folder + entry["path_name"]), DTYPES[facts["dtype"]])
+    return typed_view(storage, facts["storage_offset"]["as_int"], sizes, strides, storage.dtype)
