@@ -1,4 +1,4 @@
-"""What runs elsewhere: python tests/compatibility [pythons [3.12 ...] | runtimes [onnxruntime==1.16.3 ...]]."""
+"""What runs elsewhere: python tests/compatibility [pythons [3.12 ...] | runtimes [onnx ...] | tritonserver]."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import sys
 
 import pythons
 import runtimes
+import tritonserver
 
-PARTS = {"pythons": pythons.main, "runtimes": runtimes.main}
+PARTS = {"pythons": pythons.main, "runtimes": runtimes.main, "tritonserver": tritonserver.main}
 
 
 def main(words: list[str]) -> int:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,20 @@ class NotInstalled(Exception):
     """Why there is no environment."""
 
 
-def python_with(packages: tuple[str, ...], environment: Path) -> tuple[str, Path]:
-    """Install packages, wheels alone, on the newest Python that takes them: its version and its program."""
+def python_with(
+    packages: tuple[str, ...], environment: Path, prepare: Callable[[Path], None] = lambda python: None
+) -> tuple[str, Path]:
+    """Install packages, wheels alone, on the newest Python that takes them: its version and its program.
+
+    `prepare` gets that program, and raises NotInstalled where it must be another Python.
+    """
     reason = "no Python is found"
     for version in PYTHONS:
         if python := found(version):
             try:
-                return version, _installed(python, packages, environment)
+                inside = _installed(python, packages, environment)
+                prepare(inside)
+                return version, inside
             except NotInstalled as error:
                 reason = str(error)
     raise NotInstalled(reason)
