@@ -24,6 +24,7 @@ from .addresses import (
     public,
     scheme,
 )
+from .av_options import check_options
 
 # Containers of pictures and sound alone. Playlists, scripts and subtitles, whatever their files are called, could name
 # other files to read, which an uploaded "video" must not.
@@ -63,10 +64,11 @@ def open_container(
         form: the demuxer to take, by FFmpeg's name, instead of the one that the contents suggest.
 
     Raises:
-        MediaError: it cannot be opened.
+        MediaError: it cannot be opened, or FFmpeg has no such option.
         MissingDependency: PyAV is not installed.
     """
     av, name, began = pyav(), public(where), monotonic()
+    check_options(av, options)
     path, usual_form, defaults, waits = _for_ffmpeg(where)
     accelerator = _accelerator(name, hwaccel)
     try:

@@ -15,6 +15,12 @@ from .av_encoders import Container
 _PATIENCE_S = 10.0
 
 
+def has_audio(path: str | Path) -> bool:
+    """Whether a file has an audio track; raises MediaError where it cannot be read."""
+    with open_container(str(path), _PATIENCE_S, {}, None) as container:
+        return bool(container.streams.audio)
+
+
 class AudioCopy:
     """An audio track of a file, on its way into another.
 

@@ -16,6 +16,7 @@ from ...contract.types import UInt8Array
 from ...pictures.drawing import Drawing
 from ...pictures.palette import check_palette
 from ..frames import FrameSource, Labelled, Sink, pixel_aspect_of
+from .av_audio import has_audio
 from .av_coding import Coding
 from .av_writer import VideoWriter
 from .host import host_labels, host_pixels
@@ -53,7 +54,8 @@ class _VideoSink(Sink):
         self._exact, self._audio_from, self._segment_s = exact, audio_from, segment_s
         if segment_s is not None and audio_from is not None:
             self._audio_from = None
-            self.notes.append(f"{path}: no audio in films of --segment-time")
+            if has_audio(audio_from):
+                self.notes.append(f"{path}: no audio in films of --segment-time")
         self._coding = coding
         self._pixel_aspect = pixel_aspect_of(source)
         self._began = Fraction(0)  # when the first frame of the film is shown

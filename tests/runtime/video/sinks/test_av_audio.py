@@ -153,3 +153,13 @@ def test_an_overlay_keeps_the_pixel_aspect_ratio_of_its_source(tmp_path):
         sink.close()
     with open_source(tmp_path / "v.mp4") as made:
         assert made.pixel_aspect == Fraction(16, 11)
+
+
+@pytest.mark.parametrize(("codecs", "told"), [(["aac"], 1), ([], 0)])
+def test_films_in_parts_tell_of_the_audio_that_is_lost(codecs: list[str], told: int, tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", codecs)
+    with open_source(path) as source:
+        sink = OverlayVideo(
+            tmp_path / "b.mp4", source, lambda pixels, labels, out: pixels, audio_from=path, segment_s=60
+        )
+    assert sink.notes == [f"{tmp_path / 'b.mp4'}: no audio in films of --segment-time"][:told]

@@ -11,6 +11,7 @@ from argparse import Namespace
 from fractions import Fraction
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from fcnrt.errors import MediaError
 from fcnrt.video import open_source
 from fcnrt.video.addresses import is_pipe, is_session, is_stream
 from fcnrt.video.av_container import open_container
+from fcnrt.video.av_options import check_options
 
 av = pytest.importorskip("av")
 from helpers.clips import SIZE, clip, numbers  # noqa: E402
@@ -181,3 +183,24 @@ def test_options_reach_the_demuxer(tmp_path):
     assert np.array_equal([frame.number for frame in open_source(film, form="h264")], range(40))
     with pytest.raises(MediaError, match="cannot open"):
         open_source(film, form="mov")
+
+
+def test_options_that_ffmpeg_does_not_know_are_refused(tmp_path):
+    film = clip(tmp_path / "a.mp4")
+    with pytest.raises(MediaError, match="nonsens: expected an option that FFmpeg's demuxers or protocols have"):
+        open_source(film, options={"fflags": "nobuffer", "nonsens": "1"})
+    known = (
+        "fflags",
+        "probesize",
+        "rtsp_transport",
+        "pixel_format",
+        "user_agent",
+        "timeout",
+        "input_format",
+        "max_delay",
+    )
+    check_options(av, known)  # of all formats, of a demuxer, of a protocol, of a camera
+
+
+def test_where_ffmpegs_libraries_are_not_found_its_options_are_not_judged(tmp_path):
+    check_options(SimpleNamespace(__file__=str(tmp_path / "av/__init__.py")), ["nonsens"])
