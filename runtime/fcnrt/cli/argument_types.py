@@ -8,7 +8,9 @@ import re
 from fractions import Fraction
 from typing import Literal
 
+from ..cluster.stores import check_address
 from ..contract.certificate import checked_points
+from ..errors import MediaError
 from ..pictures.legends import WHICH
 from ..video.region import Region
 
@@ -129,6 +131,15 @@ def gpus(text: str) -> float:
     if not (0 < value <= 1 or (value > 1 and value.is_integer())):
         raise argparse.ArgumentTypeError(f"expected a part of a GPU or a whole number, such as 0.5 or 2, got {text!r}")
     return value
+
+
+def store(text: str) -> str:
+    """The address of a folder in an object store."""
+    try:
+        check_address(text)
+    except MediaError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text.rstrip("/")
 
 
 def seconds(text: str) -> float:

@@ -12,9 +12,10 @@ from ..backends import read_model
 from ..cluster.manifest import Manifest, load_arrow
 from ..cluster.work import Item, Row
 from ..errors import UsageError
-from .argument_types import count, size
+from .archives import find_sources, what_is_there
+from .argument_types import count, size, store
 from .crews import Crew, add_crew_arguments, check_crew, crew_of
-from .jobs import is_folder, plan_jobs
+from .jobs import is_folder, jobs_in
 from .lists import expand_lists
 from .terminal import complain, progress
 
@@ -23,9 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `fcnrt batch`."""
     parser.add_argument("model", type=Path, help="a file made by export/to_onnx.py or export/build_engine.py")
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="file, folder, glob pattern, @FILE that lists inputs"
+        "inputs", nargs="+", metavar="INPUT", help="file, folder, glob pattern, s3://..., @FILE that lists inputs"
     )
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="new, or of an earlier run")
+    parser.add_argument(
+        "--store",
+        type=store,
+        metavar="s3://...",
+        help="where labels and overlays go; -o keeps the account of it",
+    )
     parser.add_argument("--labels", action="store_true", help="write labels alone: palette PNGs")
     parser.add_argument("--overlay", action="store_true", help="write overlays alone (default: both; video: overlay)")
     parser.add_argument("--input-size", type=size, metavar="HxW", help="resize frames to this for the network")
@@ -37,13 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def batch(options: argparse.Namespace) -> int:
     """Label what is missing; an input that cannot be read is a row with its error, and makes the status 1."""
     if not is_folder(options.output):
-        options.refuse(f"-o {options.output}: expected a folder")
+        options.refuse(f"-o {options.output}: expected a folder of this machine; --store is for s3://...")
     check_crew(options)
     load_arrow()
     model = read_model(options.model)
     items = _items(options)
     with Manifest(Path(options.output), _made_with(model.described, options)) as manifest:
-        missing = manifest.missing(items)
+        missing = manifest.missing(items, what_is_there(options.store))
         failed = _label(missing, manifest, options) if missing else 0
         table = manifest.write_table(model.spec.classes)
     print(f"{len(items) - len(missing)} of {len(items)} were there already; rows in {table}")
@@ -56,7 +63,7 @@ def _label(missing: list[Item], manifest: Manifest, options: argparse.Namespace)
         for row in progress(rows, "input", total=len(missing)):
             manifest.add(row)
             tally.add(row)
-        print(f"{tally.summary(crew)} -> {options.output}")
+        print(f"{tally.summary(crew)} -> {options.store or options.output}")
     return tally.failed
 
 
@@ -90,11 +97,11 @@ class Tally:
 
 
 def _items(options: argparse.Namespace) -> list[Item]:
-    jobs, notes = plan_jobs(
-        expand_lists(options.inputs), options.output, labels=options.labels, overlay=options.overlay
-    )
+    sources, notes = find_sources(expand_lists(options.inputs))
     for note in notes:
         complain(note)
+    folder = options.store or str(Path(options.output))
+    jobs = jobs_in(folder, sources, labels=options.labels, overlay=options.overlay)
     return [Item(job.source, tuple((output.where, output.content) for output in job.outputs)) for job in jobs]
 
 

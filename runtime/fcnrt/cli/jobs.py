@@ -176,15 +176,20 @@ def _plan_for_folder(inputs: Sequence[str], folder: Path, labels: bool, overlay:
         found = find(where)
         sources.extend(Source(str(path), found.root) for path in found.paths)
         notes.extend([found.note] if found.note else [])
-    sources = list({os.path.abspath(source.where) if source.root else source: source for source in sources}.values())
-    jobs = [
-        _job(source, folder / name, labels, overlay)
+    return Plan(jobs_in(str(folder), sources, labels=labels, overlay=overlay), notes)
+
+
+def jobs_in(folder: str, sources: Sequence[Source], *, labels: bool, overlay: bool) -> list[Job]:
+    """A file or two in a folder for each source, which is taken once."""
+    each = {os.path.abspath(source.where) if source.root else source: source for source in sources}
+    sources = list(each.values())
+    return [
+        _job(source, os.path.join(folder, name), labels, overlay)
         for source, name in zip(sources, output_names(sources), strict=True)
     ]
-    return Plan(jobs, notes)
 
 
-def _job(source: Source, name: Path, labels: bool, overlay: bool) -> Job:
+def _job(source: Source, name: str, labels: bool, overlay: bool) -> Job:
     if source.root is None or is_video(source.where):
         films = _outputs(
             overlay=f"{name}_overlay.mp4" if overlay or not labels else None,

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import BackendError, FcnrtError, UsageError, first_line
 from ..pictures.quiet import quiet_stderr
 from .on_ray import label, load_ray
+from .places import absolute
 from .work import Item, Row, Settings
 
 LOCAL = "local"
@@ -159,8 +160,8 @@ def _block_rows(count: int, workers: int) -> int:
 
 def _columns(items: Sequence[Item], index: int) -> dict[str, Any]:
     """Absolute paths: workers run in folders of their own."""
-    outputs: dict[str, str] = {content: os.path.abspath(where) for where, content in items[index].outputs}
-    return {"item": index, "path": os.path.abspath(items[index].source), **outputs}
+    outputs: dict[str, str] = {content: absolute(where) for where, content in items[index].outputs}
+    return {"item": index, "path": absolute(items[index].source), **outputs}
 
 
 def _row(found: dict[str, Any], source: str) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import IO, Any
 
 from ..contract.files import PART, atomic_path
 from ..errors import MediaError, needs
-from .work import Item, Row, discard
+from .places import discard
+from .work import Item, Row
 
 NAME = "manifest.jsonl"
 TABLE = "table.parquet"
@@ -65,10 +66,10 @@ class Manifest:
         for part in self._folder.rglob(f"{PART}*"):
             discard(part)
 
-    def missing(self, items: Sequence[Item]) -> list[Item]:
+    def missing(self, items: Sequence[Item], is_there: Callable[[str], bool] = os.path.exists) -> list[Item]:
         """The items whose outputs are not all there, or were made with something else."""
         done = {row["path"] for row in self._rows() if not row["error"]}
-        return [item for item in items if item.source not in done or not _all_there(item)]
+        return [item for item in items if item.source not in done or not _all_there(item, is_there)]
 
     def add(self, row: Row) -> None:
         """Write a row down."""
@@ -130,8 +131,8 @@ def load_arrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def _all_there(item: Item) -> bool:
-    return all(Path(where).exists() for where, _ in item.outputs)
+def _all_there(item: Item, is_there: Callable[[str], bool]) -> bool:
+    return all(is_there(where) for where, _ in item.outputs)
 
 
 def _flat(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

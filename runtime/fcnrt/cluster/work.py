@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import time
 from contextlib import ExitStack, closing
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ..contract.files import part_name
 from ..errors import FcnrtError, first_line, one_line
 from ..pictures.drawing import Drawing
 from ..segmenter import Segmenter
@@ -21,6 +19,7 @@ from ..video import FrameSource, Sink, open_source
 from ..video.frames import Labelled
 from ..video.shares import class_shares
 from ..video.sinks import Content, Material, open_sink
+from .places import Place, readable, under_own_name
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class Worker:
         try:
             self._label(item, tally)
         except Exception as failure:
-            error = _words(failure)
+            error = under_own_name(_words(failure), item.source)
         return tally.row(item.source, time.perf_counter() - started, error)
 
     def close(self) -> None:
@@ -103,19 +102,17 @@ class Worker:
         self._segmenter.close()
 
     def _label(self, item: Item, tally: _Tally) -> None:
-        parts = [(part_name(Path(where)), Path(where)) for where, _ in item.outputs]
-        try:
-            with open_source(item.source) as source, ExitStack() as finished:
+        with ExitStack() as held:
+            name = held.enter_context(readable(item.source))
+            places = [held.enter_context(Place(where)) for where, _ in item.outputs]
+            with open_source(name) as source, ExitStack() as finished:
                 sinks = [
-                    finished.enter_context(closing(self._sink(part, content, source, item)))
-                    for (part, _), (_, content) in zip(parts, item.outputs, strict=True)
+                    finished.enter_context(closing(self._sink(place.part, content, source, name)))
+                    for place, (_, content) in zip(places, item.outputs, strict=True)
                 ]
                 self._label_frames(source, sinks, tally)
-            for part, target in parts:
-                _put_in_place(part, target)
-        finally:
-            for part, _ in parts:
-                discard(part)
+            for place in places:
+                place.finish()
 
     def _label_frames(self, source: FrameSource, sinks: list[Sink], tally: _Tally) -> None:
         for frame in source:
@@ -126,10 +123,9 @@ class Worker:
             for sink in sinks:
                 sink.write(sink.draw(labelled))
 
-    def _sink(self, part: Path, content: Content, source: FrameSource, item: Item) -> Sink:
-        part.parent.mkdir(parents=True, exist_ok=True)
+    def _sink(self, part: Path, content: Content, source: FrameSource, name: str) -> Sink:
         self._drawing.begin()
-        audio_from = item.source if Path(item.source).is_file() else None
+        audio_from = name if Path(name).is_file() else None
         return open_sink(str(part), content, Material(source, self._drawing, self._segmenter.palette, audio_from))
 
 
@@ -152,20 +148,6 @@ class _Tally:
         shares = [round(float(share), 6) for share in self._shares / frames]
         worker = (os.getpid(), socket.gethostname())
         return Row(path, self._frames, *self._size, shares, confidence, round(seconds, 4), *worker, error)
-
-
-def _put_in_place(part: Path, target: Path) -> None:
-    if target.is_dir():  # of labels, from another model
-        shutil.rmtree(target)
-    os.replace(part, target)
-
-
-def discard(part: Path) -> None:
-    """Remove an unfinished file or folder, if there is one."""
-    if part.is_dir():
-        shutil.rmtree(part, ignore_errors=True)
-    else:
-        part.unlink(missing_ok=True)
 
 
 def _words(error: Exception) -> str:

@@ -35,11 +35,18 @@ class Found:
         if not self.passed_over:
             return None
         names = [f"{path.relative_to(self.root)}{'/' * path.is_dir()}" for path in self.passed_over]
-        more = len(names) - _NAMED_AT_MOST
-        listed = ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
         folders = any(path.is_dir() for path in self.passed_over)
         inside = f"; {self.root}/**/* takes what is in folders" if folders else ""
-        return f"{self.root}: passed over {len(names)}, no pictures or videos: {listed}{inside}"
+        return f"{passed_over(self.root, names)}{inside}"
+
+
+def passed_over(root: str | Path, names: Sequence[str]) -> str | None:
+    """One line about what of a folder was passed over, None where that is nothing."""
+    if not names:
+        return None
+    more = len(names) - _NAMED_AT_MOST
+    listed = ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+    return f"{root}: passed over {len(names)}, no pictures or videos: {listed}"
 
 
 def find(pattern: str | Path) -> Found:
