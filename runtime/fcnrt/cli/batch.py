@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import time
 from pathlib import Path
 
 from ..backends import read_model
 from ..cluster.manifest import Manifest, load_arrow
-from ..cluster.work import Item, Row
-from ..errors import UsageError
+from ..cluster.work import Item
 from .archives import find_sources, what_is_there
 from .argument_types import count, size, store
 from .crews import Crew, add_crew_arguments, check_crew, crew_of
 from .jobs import is_folder, jobs_in
 from .lists import expand_lists
+from .tally import Pace, Tally, spread
 from .terminal import complain, progress
 
 
@@ -37,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlay", action="store_true", help="write overlays alone (default: both; video: overlay)")
     parser.add_argument("--input-size", type=size, metavar="HxW", help="resize frames to this for the network")
     parser.add_argument("--max-errors", type=count, metavar="N", help="inputs that may fail before the run ends (all)")
+    parser.add_argument(
+        "--baseline", type=count, default=0, metavar="N", help="label N of them by one Segmenter first; tell efficiency"
+    )
     add_crew_arguments(parser)
     parser.set_defaults(run=batch, refuse=parser.error)
 
@@ -58,42 +60,27 @@ def batch(options: argparse.Namespace) -> int:
 
 
 def _label(missing: list[Item], manifest: Manifest, options: argparse.Namespace) -> int:
-    with crew_of(options) as crew, contextlib.closing(crew.label(missing)) as rows:
-        tally = Tally(options.max_errors)
-        for row in progress(rows, "input", total=len(missing)):
-            manifest.add(row)
-            tally.add(row)
-        print(f"{tally.summary(crew)} -> {options.store or options.output}")
+    sample, rest = spread(missing, options.baseline)
+    with crew_of(options) as crew:
+        tally, alone, together = Tally(options.max_errors), Pace(), Pace()
+        for label, items, pace in ((crew.alone, sample, alone), (crew.label, rest, together)):
+            if items:
+                with contextlib.closing(label(items)) as rows:
+                    for row in progress(rows, "input", total=len(items)):
+                        manifest.add(row)
+                        pace.add()
+                        tally.add(row)
+    print(f"{tally.summary()} -> {options.store or options.output}")
+    _tell_pace(crew, together.rate, alone.rate)
     return tally.failed
 
 
-class Tally:
-    """What a run has done so far.
-
-    Args:
-        max_errors: inputs that may fail; None: any number.
-    """
-
-    def __init__(self, max_errors: int | None):
-        self._max_errors, self._started = max_errors, time.perf_counter()
-        self.done, self.failed = 0, 0
-
-    def add(self, row: Row) -> None:
-        """Count a row, and tell its error; raises UsageError where there are too many."""
-        self.done += 1
-        if not row.error:
-            return
-        self.failed += 1
-        complain(row.error if row.path in row.error else f"{row.path}: {row.error}")
-        if self._max_errors is not None and self.failed > self._max_errors:
-            well = self.done - self.failed
-            raise UsageError(f"--max-errors {self._max_errors}: {self.failed} inputs failed, {well} were done")
-
-    def summary(self, crew: Crew) -> str:
-        """How much was done, and how fast."""
-        seconds = time.perf_counter() - self._started
-        rate = self.done / seconds / min(crew.size, self.done)
-        return f"{self.done} inputs in {seconds:.1f} s, {rate:.2f} a second and worker, {self.failed} failed"
+def _tell_pace(crew: Crew, rate: float, rate_alone: float) -> None:
+    if rate:
+        print(f"{crew.size} workers, {rate / crew.size:.2f} inputs a second and worker")
+    if rate and rate_alone:
+        one = f"one Segmenter alone, threads {crew.threads_alone}, made {rate_alone:.2f} a second"
+        print(f"efficiency {crew.efficiency(rate, rate_alone):.2f}: {one}")
 
 
 def _items(options: argparse.Namespace) -> list[Item]:

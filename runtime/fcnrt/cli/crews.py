@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from ..cluster.local import label_on_processes
 from ..cluster.work import Item, Row, Settings
 from .argument_types import count, gpus, positive
 
+Label = Callable[[Sequence[Item]], Generator[Row, None, None]]
+
 
 class Crew(NamedTuple):
     """Workers.
@@ -21,10 +24,20 @@ class Crew(NamedTuple):
     Attributes:
         size: how many.
         label: makes rows of items, as they are done.
+        alone: the same by one process of this machine, with one Segmenter that has the cores of `size_alone` workers.
+        size_alone: as many as fit on this machine, one where each has a GPU.
+        threads_alone: of that Segmenter.
     """
 
     size: int
-    label: Callable[[Sequence[Item]], Generator[Row, None, None]]
+    label: Label
+    alone: Label
+    size_alone: int
+    threads_alone: int
+
+    def efficiency(self, rate: float, rate_alone: float) -> float:
+        """The share of the one Segmenter's rate, for the same cores or GPUs, that the workers reach."""
+        return (rate / self.size) / (rate_alone / self.size_alone)
 
 
 def add_crew_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,13 +73,23 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def crew_of(options: argparse.Namespace) -> Iterator[Crew]:
     """The workers, for as long as the context lasts; raises what `connected` raises."""
     settings, max_restarts = settings_of(options), options.max_restarts
+    room_here = max(1, (os.cpu_count() or 1) // settings.threads)
     if options.address is None:
-        size = options.workers or max(1, (os.cpu_count() or 1) // settings.threads)
-        yield Crew(size, partial(label_on_processes, settings=settings, workers=size, max_restarts=max_restarts))
+        size = options.workers or room_here
+        label = partial(label_on_processes, settings=settings, workers=size, max_restarts=max_restarts)
+        yield _crew(size, label, settings, room_here)
         return
     with connected(options.address):
         num_gpus = options.gpus_per_worker
         num_cpus = None if num_gpus else options.cpus_per_worker or settings.threads
         size = options.workers or room_for(num_cpus, num_gpus)
         room = {"workers": size, "num_cpus": num_cpus, "num_gpus": num_gpus}
-        yield Crew(size, partial(label_on_ray, settings=settings, max_restarts=max_restarts, **room))
+        label = partial(label_on_ray, settings=settings, max_restarts=max_restarts, **room)
+        yield _crew(size, label, settings, room_here)
+
+
+def _crew(size: int, label: Label, settings: Settings, room_here: int) -> Crew:
+    size_alone = 1 if settings.device.startswith("cuda") else min(size, room_here)
+    threads = settings.threads * size_alone
+    alone = partial(label_on_processes, settings=replace(settings, threads=threads), workers=1)
+    return Crew(size, label, alone, size_alone, threads)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -66,6 +67,20 @@ def test_a_second_run_does_what_is_missing(exported: Export, archive: Path, tmp_
     assert changed == {"2_labels.png", "2_overlay.png"}
     assert main(run) == 0 and main([*run, "--input-size", "40x40"]) == 0
     assert not before.items() & times(out).items()  # made with something else: all of it again
+
+
+def test_efficiency_is_told_of_one_segmenter_that_does_some_of_it(
+    exported: Export, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyarrow")
+    copies = [str(shutil.copy(archive / f"{index % 5}.png", tmp_path / f"{index}.png")) for index in range(24)]
+    command = ["batch", str(exported(NAME)), *copies, "-o", str(tmp_path / "out"), "--workers", "2", "--labels"]
+    assert main([*command, "--baseline", "10"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^24 inputs in .* s, 0 failed -> ", told) and "0 of 24 were there already" in told
+    rows = [json.loads(line) for line in (tmp_path / "out/manifest.jsonl").read_text().splitlines()]
+    alone = {row["worker"] for row in rows[:10]}
+    assert len(alone) == 1 and alone.isdisjoint(row["worker"] for row in rows[10:])
 
 
 def test_max_errors_and_other_folders(

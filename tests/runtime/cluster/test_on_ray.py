@@ -32,7 +32,7 @@ def test_a_cluster_gives_what_segment_gives(
     ended = run(*command, folder=tmp_path)
     assert ended.returncode == 1
     assert ended.stderr == "fcnrt: archive/cut.png: cannot read this picture: image file is truncated\n"
-    assert re.search(r"^7 inputs in .* a second and worker, 1 failed -> out\n", ended.stdout)
+    assert re.search(r"^7 inputs in .* s, 1 failed -> out\n", ended.stdout)
     assert main(["segment", model, str(archive), "-o", str(expected), "--threads", "1"]) == 1
     names = sorted(path.name for path in expected.iterdir())
     assert len(names) == 11

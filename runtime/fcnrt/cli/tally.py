@@ -1,0 +1,73 @@
+"""What a run of `fcnrt batch` has done so far, and how fast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TypeVar
+
+from ..cluster.work import Row
+from ..errors import UsageError
+from .terminal import complain
+
+T = TypeVar("T")
+
+
+class Tally:
+    """Counts rows, and tells their errors.
+
+    Args:
+        max_errors: inputs that may fail; None: any number.
+    """
+
+    def __init__(self, max_errors: int | None):
+        self._max_errors, self._started = max_errors, time.perf_counter()
+        self.done, self.failed = 0, 0
+
+    def add(self, row: Row) -> None:
+        """Count a row, and tell its error; raises UsageError where there are too many."""
+        self.done += 1
+        if not row.error:
+            return
+        self.failed += 1
+        complain(row.error if row.path in row.error else f"{row.path}: {row.error}")
+        if self._max_errors is not None and self.failed > self._max_errors:
+            well = self.done - self.failed
+            raise UsageError(f"--max-errors {self._max_errors}: {self.failed} inputs failed, {well} were done")
+
+    def summary(self) -> str:
+        """How much was done, and in what time."""
+        return f"{self.done} inputs in {time.perf_counter() - self._started:.1f} s, {self.failed} failed"
+
+
+class Pace:
+    """The rate at which rows come, from the first ones on: the start of workers and engines is none of it."""
+
+    _BURST = 0.05  # seconds: Ray brings the rows of a block at once
+
+    def __init__(self) -> None:
+        self._begun, self._burst_ended, self._ended, self._rows = 0.0, 0.0, 0.0, 0
+
+    def add(self) -> None:
+        """Count a row."""
+        self._ended = time.perf_counter()
+        self._begun = self._begun or self._ended
+        if self._ended - self._begun < self._BURST:
+            self._burst_ended = self._ended
+        else:
+            self._rows += 1
+
+    @property
+    def rate(self) -> float:
+        """Rows per second; 0 where too few have come."""
+        return self._rows / (self._ended - self._burst_ended) if self._rows else 0.0
+
+
+def spread(items: Sequence[T], count: int) -> tuple[list[T], list[T]]:
+    """So many of the items, evenly spread over them, and the others."""
+    count = min(count, len(items))
+    chosen = {index * len(items) // count for index in range(count)}
+    return (
+        [item for index, item in enumerate(items) if index in chosen],
+        [item for index, item in enumerate(items) if index not in chosen],
+    )

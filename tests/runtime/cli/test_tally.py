@@ -1,0 +1,39 @@
+"""How fast a run of `fcnrt batch` says that it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from fcnrt.cli import tally
+from fcnrt.cli.crews import Crew
+from fcnrt.cli.tally import Pace, spread
+from fcnrt.cluster.local import label_on_processes
+
+
+@pytest.mark.parametrize(
+    "times, rate",
+    [
+        ([10, 12, 14, 16], 0.5),  # the first begins it
+        ([10, 10.01, 10.02, 14.02, 14.03, 14.04, 18.02], 0.5),  # blocks of three, of which the first begins it
+        ([10], 0),
+        ([], 0),
+    ],
+)
+def test_the_rate_is_from_the_first_rows_on(times: list[float], rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = Pace()
+    for time in times:
+        monkeypatch.setattr(tally.time, "perf_counter", lambda time=time: time)
+        pace.add()
+    assert pace.rate == pytest.approx(rate)
+
+
+def test_a_sample_is_spread_over_all() -> None:
+    assert spread("abcdefg", 3) == (list("ace"), list("bdfg"))
+    assert spread("ab", 3) == (["a", "b"], [])
+    assert spread("ab", 0) == ([], ["a", "b"])
+
+
+@pytest.mark.parametrize("size, size_alone, efficiency", [(2, 2, 0.9), (8, 2, 0.9), (4, 1, 0.9)])
+def test_efficiency_is_for_the_same_cores(size: int, size_alone: int, efficiency: float) -> None:
+    crew = Crew(size, label_on_processes, label_on_processes, size_alone, size_alone)
+    assert crew.efficiency(0.9 * size, size_alone) == pytest.approx(efficiency)
