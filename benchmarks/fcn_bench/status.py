@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from fcnrt.errors import one_line, print_line
+
 
 def status(text: str = "") -> None:
     """Say on stderr what is being done now: on a terminal in place of the last such line, elsewhere as a line.
@@ -14,9 +16,9 @@ def status(text: str = "") -> None:
     Without a text the last one goes, before something else is printed.
     """
     if sys.stderr.isatty():
-        print(f"\r\x1b[K{text[:79]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{one_line(text)[:79]}", end="", file=sys.stderr, flush=True)
     elif text:
-        print(text, file=sys.stderr, flush=True)
+        print_line(text, file=sys.stderr, flush=True)
 
 
 def progress(what: str, done: int, total: int, started: float) -> None:

@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import unquote, urlparse
 
+_MANY_DIGITS = re.compile(r"\d{100,}")
 LONGEST = 300  # characters of a library's own words; some quote whole files
 
 
@@ -61,8 +64,17 @@ NOT_FINITE = "scores are not finite; a half-precision file may overflow, export 
 
 
 def one_line(text: object) -> str:
-    """A text, or an error's, as it may be printed: control characters escaped, files and their names may hold any."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
+    """A text, or an error's, as it may be printed: control characters escaped, files and their names may hold any.
+
+    Numbers of hundreds of digits are shortened.
+    """
+    escaped = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
+    return _MANY_DIGITS.sub(lambda found: f"{found[0][:9]}... ({len(found[0])} digits)", escaped)
+
+
+def print_line(text: object, file: TextIO | None = None, flush: bool = False) -> None:
+    """Print one line that may hold names and texts from files."""
+    print(one_line(text), file=file, flush=flush)
 
 
 def first_line(error: BaseException) -> str:

@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from .backends import Backend, Options, open_backend
 from .backends.arguments import check_color, check_one_of, check_threads, check_tile, checked_size, points_required
+from .contract.endings import before_the_end
 from .contract.frames import check_apart, check_target, checked_batch
 from .contract.spec import ModelSpec
 from .contract.types import Array, LabelArray, UInt8Array, label_dtype
 from .contract.windows import Picture, PictureFrames, Window
 from .errors import FcnrtError, FrameError, UsageError
-from .gpu.arrays import Nv12Frame, device_frames, device_target, is_device_array
+from .gpu.arrays import Nv12Frame, check_apart_on_device, device_frames, device_target, is_device_array
 from .gpu.cuda import stream_handle
 from .pictures.palette import named_palette
 
@@ -96,7 +97,8 @@ class Segmenter:
         points = None if require_parity is None else points_required(require_parity)
         size = checked_size(input_size)
         options = Options(device, threads, color, size, antialias, graphs, engine, precision, points, tile)
-        self._hold(Path(path), options, open_backend(Path(path), options))
+        with before_the_end():
+            self._hold(Path(path), options, open_backend(Path(path), options))
 
     def _hold(self, path: Path, options: Options, backend: Backend) -> None:
         self._path, self._options, self._backend = path, options, backend
@@ -151,7 +153,7 @@ class Segmenter:
             UsageError: called while another call runs, or after `close`; device arrays where the model is on the CPU.
             BackendError: the engine failed; for device arrays possibly in a later call.
         """
-        with self._exclusive():
+        with self._exclusive(), before_the_end():
             if isinstance(frames, Nv12Frame) or is_device_array(frames):
                 return self._label_on_device(frames, out, confidence, stream)
             batch = self._as_batch(frames)
@@ -160,7 +162,8 @@ class Segmenter:
             check_target("out", labels, shape, self._label_dtype)
             if confidence is not None:
                 check_target("confidence", confidence, shape, np.uint8)
-                check_apart(labels, confidence)
+            if out is not None or confidence is not None:
+                check_apart(frames, labels, confidence)
             targets = (array if frames.ndim == 4 or array is None else array[None] for array in (labels, confidence))
             self._backend.label(batch, *targets)
         return labels
@@ -179,7 +182,7 @@ class Segmenter:
         Raises:
             FrameError, UsageError, BackendError: as in a call.
         """
-        with self._exclusive():
+        with self._exclusive(), before_the_end():
             return np.array(self._backend.scores(self._as_batch(frames)))
 
     def stream(
@@ -249,7 +252,9 @@ class Segmenter:
         frames = PictureFrames(picture)
         with self._exclusive():
             self._check_size(frames.frames)
-            yield from self._backend.windows(frames)
+            parts = self._backend.windows(frames)
+            while (part := _next_part(parts)) is not None:
+                yield part
 
     @property
     def backend(self) -> Backend:
@@ -340,6 +345,7 @@ class Segmenter:
         shape = checked.labels_shape
         labels = None if out is None else device_target("out", out, shape, self._label_dtype, handle)
         certainty = None if confidence is None else device_target("confidence", confidence, shape, np.uint8, handle)
+        check_apart_on_device(checked, labels, certainty)
         made = self._backend.label_on_device(checked, handle, labels, certainty)
         return out if made is None else made
 
@@ -352,15 +358,20 @@ class Segmenter:
             self._check_open()
             batch = self._as_batch(frame)
             labels = np.empty(batch.shape[:3], self._label_dtype)
-            complete = partial(self._backend.label, batch, labels) if at_once else self._backend.submit(batch, labels)
+            with before_the_end():
+                complete = self._label_later(batch, labels, at_once)
         except FcnrtError as error:
             return partial(_fail, error)
 
         def wait() -> Array:
-            complete()
+            with before_the_end():
+                complete()
             return labels if frame.ndim == 4 else labels[0]
 
         return wait
+
+    def _label_later(self, batch: UInt8Array, labels: LabelArray, at_once: bool) -> Callable[[], object]:
+        return partial(self._backend.label, batch, labels) if at_once else self._backend.submit(batch, labels)
 
     def _as_batch(self, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Checked frames as a C-contiguous batch (N, H, W, 3)."""
@@ -387,6 +398,11 @@ def _opened(path: Path, options: Options) -> Segmenter:
     segmenter = object.__new__(Segmenter)
     segmenter._hold(path, options, open_backend(path, options))
     return segmenter
+
+
+def _next_part(parts: Iterator[Window]) -> Window | None:
+    with before_the_end():
+        return next(parts, None)
 
 
 def _completed(item: Item, wait: Callable[[], Array]) -> tuple[Item, Array]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,44 @@ def test_after_a_fork_the_child_is_told_and_the_parent_goes_on(segment: fcnrt.Se
     with open(reading, encoding="utf-8") as told:
         assert "was made before the process was forked" in told.read()
     assert np.array_equal(segment(FRAME), expected[0])
+
+
+ENDING = """
+import itertools, sys, threading
+import numpy as np
+import fcnrt
+
+segment = fcnrt.Segmenter(sys.argv[1], device="cpu", threads=1, engine=sys.argv[2])
+frame = np.zeros((64, 65, 3), np.uint8)
+works = {
+    "call": lambda: [segment(frame) for _ in itertools.count()],
+    "stream": lambda: [None for _ in segment.stream(itertools.repeat(frame))],
+    "at once": lambda: [None for _ in segment.stream(itertools.repeat(frame), depth=1)],
+    "whole": lambda: [None for _ in segment.stream([frame] * 50)],
+}
+begun = threading.Event()
+threading.Thread(target=lambda: (begun.set(), works[sys.argv[3]]()), daemon=sys.argv[3] != "whole").start()
+begun.wait()
+segment_again = fcnrt.Segmenter(sys.argv[1], device="cpu", threads=1)
+segment_again(frame)
+"""
+
+
+@pytest.mark.parametrize("work", ["call", "stream", "at once", "whole"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_program_may_end_while_a_thread_labels(engine: str, work: str, exported: Export) -> None:
+    command = [sys.executable, "-c", ENDING, exported("tramac fcn8s"), engine, work]
+    for _ in range(3):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_results_lie_apart_from_frames(segment: fcnrt.Segmenter) -> None:
+    frame = FRAME.copy()
+    for targets, name in (({"out": frame[..., 0]}, "out"), ({"confidence": frame[..., 2]}, "confidence")):
+        with pytest.raises(fcnrt.FrameError, match=f"^{name}: .* shares memory with `frames`"):
+            segment(frame, **targets)
+    assert np.array_equal(frame, FRAME)
 
 
 def test_labels_and_confidence_lie_apart(segment: fcnrt.Segmenter) -> None:

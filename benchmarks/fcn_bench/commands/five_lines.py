@@ -21,7 +21,7 @@ from fcn_export.checkpoints.opening import open_checkpoint
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcn_export.families import Fcn, InputContract
 from fcnrt.contract.arguments import Parser
-from fcnrt.errors import short
+from fcnrt.errors import print_line, short
 
 from ..arguments import add_output, whole_number
 from ..data.datasets import DataError
@@ -88,10 +88,11 @@ def measure(options: argparse.Namespace) -> None:
         "checkpoint": checkpoint,
         "rows": [tally.as_json() for tally in tallies],
     }
-    print("\n".join(slip_table(result)))
+    for line in slip_table(result):
+        print_line(line)
     output = options.output or RESULTS / "five-lines.json"
     write_result(result, output)
-    print(f"wrote {short(output)}")
+    print_line(f"wrote {short(output)}")
 
 
 def _network(options: argparse.Namespace) -> tuple[Fcn, InputContract, str]:

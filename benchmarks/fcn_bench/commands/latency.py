@@ -21,7 +21,7 @@ from typing import Any
 
 from fcn_export.command_line import add_checkpoint_flags, add_version, run_command
 from fcnrt.contract.arguments import Parser
-from fcnrt.errors import fcnrt_command, short
+from fcnrt.errors import fcnrt_command, print_line, short
 
 from ..arguments import add_output, size, whole_number
 from ..data.frame_pool import decode_ms
@@ -91,7 +91,8 @@ def _run(options: argparse.Namespace, setup: Setup, command: list[str], output: 
     result["load_average"]["after"] = load_average()
     status()
     write_result(result, output)
-    print(f"wrote {short(output)}\nnext: {fcnrt_command('report')}")
+    print_line(f"wrote {short(output)}")
+    print_line(f"next: {fcnrt_command('report')}")
     return result
 
 
@@ -120,15 +121,15 @@ def _print_size(made: dict[str, Any]) -> None:
         times = "{median:.2f} ({p10:.2f} to {p90:.2f})".format(**ratio) if ratio else ""
         equal = "scores only" if row["equal_to_reference"] is None else f"{row['equal_to_reference']:.4%}"
         milliseconds = "".join(f"{row[key]:9.2f}" for key in ("median_ms", "p90_ms", "p99_ms"))
-        print(f"{row['name']:22}{row['precision']:6}{milliseconds}  {times:24}{equal}")
+        print_line(f"{row['name']:22}{row['precision']:6}{milliseconds}  {times:24}{equal}")
     for name, reason in made["absent"].items():
-        print(f"{name:22}not run: {reason}")
+        print_line(f"{name:22}not run: {reason}")
     for name, figures in made.get("stages", {}).items():
         print(f"  stage {name:16}{figures['median_ms']:9.3f} ms")
     for mode in made.get("throughput", {}).get("modes", ()):
-        print(f"  {mode['mode']:22}{mode['fps']['median']:9.2f} frames per second")
+        print_line(f"  {mode['mode']:22}{mode['fps']['median']:9.2f} frames per second")
     for row in made.get("memory", {}).get("rows", ()):
-        print(f"  {row['name']:22}{row['host_mib'] or float('nan'):9.0f} MiB of host memory at most")
+        print_line(f"  {row['name']:22}{row['host_mib'] or float('nan'):9.0f} MiB of host memory at most")
     sys.stdout.flush()
 
 

@@ -25,7 +25,7 @@ from fcn_export.command_line import add_checkpoint_flags, add_version, run_comma
 from fcnrt import FcnrtError
 from fcnrt.backends import gpu_index
 from fcnrt.contract.arguments import Parser
-from fcnrt.errors import one_line, short
+from fcnrt.errors import print_line, short
 from fcnrt.segmenter import PRECISIONS
 
 from ..arguments import add_output, amount, whole_number
@@ -84,7 +84,7 @@ def compare(options: argparse.Namespace) -> bool:
     measure(checkpoint, rows, _progress(frames))
     result = describe(options, limits, checkpoint, rows, frames)
     for line in tables(result):
-        print(line)
+        print_line(line)
     problems = [f"{row['title']}: {text}" for row in result["rows"] for text in row["shortfalls"]]
     if not any("agreement" in row for row in result["rows"]):
         problems.append("no model could be measured")
@@ -92,7 +92,7 @@ def compare(options: argparse.Namespace) -> bool:
         problems += certify_files(rows, result)
     _write(result, rows, options.output or _default_output(options, frames))
     for problem in problems:
-        print(f"parity: {one_line(problem)}", file=sys.stderr)
+        print_line(f"parity: {problem}", file=sys.stderr)
     return not problems
 
 
@@ -160,7 +160,7 @@ def _write(result: dict[str, Any], rows: Sequence[Row], path: Path) -> None:
     for number, (row, facts) in enumerate(zip(rows, result["rows"], strict=True), start=1):
         facts["worst"] = row.draw(pictures, f"{number}")
     write_result(_without_nan(result), path)
-    print(f"wrote {short(path)}, and pictures of the worst frames to {short(pictures)}/")
+    print_line(f"wrote {short(path)}, and pictures of the worst frames to {short(pictures)}/")
 
 
 def _without_nan(value: Any) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path
 from fcn_export.command_line import add_version, run_command
 from fcnrt.contract.arguments import Parser
 from fcnrt.contract.files import atomic_path
+from fcnrt.errors import print_line
 
 from ..report.latency import contest_plots, curve_plots
 from ..report.markdown import contest_tables
@@ -39,9 +40,13 @@ def report(options: argparse.Namespace) -> None:
     _write(options.output, page(sources))
     plots = write_plots(sources, options.plots) if options.plots else []
     megabytes = options.output.stat().st_size / 1e6
-    print(f"{options.output}  {len(sources)} results, {megabytes:.1f} MB" + "".join(f"\n{path}" for path in plots))
+    print_line(f"{options.output}  {len(sources)} results, {megabytes:.1f} MB")
+    for path in plots:
+        print_line(path)
     if options.markdown:
-        print("\n" + "\n\n".join(drawn for source in sources for drawn in markdown(source)))
+        print()
+        for line in "\n\n".join(drawn for source in sources for drawn in markdown(source)).splitlines():
+            print_line(line)
 
 
 def markdown(source: Source) -> list[str]:

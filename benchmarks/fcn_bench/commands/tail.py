@@ -17,7 +17,7 @@ from typing import Any
 
 from fcn_export.command_line import add_version, run_command
 from fcnrt.contract.arguments import Parser
-from fcnrt.errors import short
+from fcnrt.errors import print_line, short
 
 from ..arguments import add_output, whole_number
 from ..machine import environment
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, command: list[str]) -> None:
     output = options.output or RESULTS / "tail.json"
     result = {"benchmark": "tail", "command": command, "date": now(), "environment": machine, "rows": rows}
     write_result(result, output)
-    print(f"wrote {short(output)}")
+    print_line(f"wrote {short(output)}")
 
 
 def _measured(case: Case, options: argparse.Namespace) -> dict[str, Any]:

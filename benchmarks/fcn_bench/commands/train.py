@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from fcn_export.command_line import add_version, run_command
 from fcnrt.contract.arguments import Parser
-from fcnrt.errors import fcnrt_command, pip_install, short
+from fcnrt.errors import fcnrt_command, pip_install, print_line, short
 from fcnrt.pictures.fonts import note_on
 from fcnrt.pictures.writing import write_image
 
@@ -65,7 +65,7 @@ def train(options: argparse.Namespace) -> None:
         OSError: a file cannot be read or written.
     """
     training = prepare(options)
-    training.go(lambda line: print(line, flush=True))
+    training.go(lambda line: print_line(line, flush=True))
     _report(training)
 
 
@@ -116,15 +116,16 @@ def _show_data(options: argparse.Namespace, train: DataSet, val: DataSet) -> Cen
     """
     options.output.mkdir(parents=True, exist_ok=True)
     sheet = options.output / "samples.png"
-    print(f"data       {options.data}: {len(train)} frames to train on, {len(val)} to validate on", flush=True)
+    print_line(f"data       {options.data}: {len(train)} frames to train on, {len(val)} to validate on", flush=True)
     counted = None
     if train.root is not None:
         counted, _ = look_through(train, val, (options.train_split, options.val_split), options.workers)
-        print("\n".join(lines(train.classes, counted)))
+        for line in lines(train.classes, counted):
+            print_line(line)
     write_image(sheet, sample_sheet(train))
     if note := note_on(train.classes):
-        print(note)
-    print(f"samples    {sheet}: look whether these are the classes that you mean", flush=True)
+        print_line(note)
+    print_line(f"samples    {sheet}: look whether these are the classes that you mean", flush=True)
     return counted
 
 
@@ -149,7 +150,7 @@ def _takes_bf16(options: argparse.Namespace, network: TrainingNetwork) -> bool |
         return True if options.precision == "bf16" else None
     times = bf16_times(network, options.device)
     chosen = options.precision == "bf16" or times < WORTH
-    print(f"precision  {described(options.precision, chosen, times)}", flush=True)
+    print_line(f"precision  {described(options.precision, chosen, times)}", flush=True)
     return chosen
 
 
@@ -177,15 +178,19 @@ def _announce(run: Run) -> None:
     options, learner = run.options, run.learner
     weights = sum(parameter.numel() for parameter in learner.network.net.parameters())
     where = f"{learner.device}, {torch.get_num_threads()} threads" if learner.device.type == "cpu" else learner.device
-    print(f"network    {options.arch}, {weights / 1e6:.1f} million weights, {len(run.train.classes)} classes")
-    print(f"computing  on {where}, {'bfloat16' if learner.bf16 else 'float32'}, from epoch {run.epoch + 1}", flush=True)
+    print_line(f"network    {options.arch}, {weights / 1e6:.1f} million weights, {len(run.train.classes)} classes")
+    print_line(
+        f"computing  on {where}, {'bfloat16' if learner.bf16 else 'float32'}, from epoch {run.epoch + 1}", flush=True
+    )
 
 
 def _report(run: Run) -> None:
     best = max(run.rows, key=lambda row: row["miou"])
     path = run.checkpoint("best")
-    print(f"{short(path)}  mIoU {best['miou']:.3f} after epoch {best['epoch']:.0f}, {path.stat().st_size / 1e6:.1f} MB")
-    print(f"next: {fcnrt_command(f'export {shlex.quote(short(path))}')}")
+    print_line(
+        f"{short(path)}  mIoU {best['miou']:.3f} after epoch {best['epoch']:.0f}, {path.stat().st_size / 1e6:.1f} MB"
+    )
+    print_line(f"next: {fcnrt_command(f'export {shlex.quote(short(path))}')}")
 
 
 def _parser(program: str = "train.py") -> argparse.ArgumentParser:

@@ -19,7 +19,7 @@ from typing import Any
 
 from fcn_export.command_line import add_version, run_command
 from fcnrt.contract.arguments import Parser
-from fcnrt.errors import short
+from fcnrt.errors import print_line, short
 
 from ..arguments import add_output, size, whole_number
 from ..machine import environment, load_average
@@ -59,7 +59,7 @@ def measure(options: argparse.Namespace, command: list[str]) -> None:
             _print(row)
     output = options.output or RESULTS / "video-rate.json"
     write_result(result, output)
-    print(f"wrote {short(output)}")
+    print_line(f"wrote {short(output)}")
 
 
 def _print(row: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from fcnrt import FcnrtError
 from fcnrt.backends import read_model
 from fcnrt.contract import onnx_file, sidecar
 from fcnrt.contract.certificate import Certificate
+from fcnrt.errors import print_line
 
 if TYPE_CHECKING:  # they need torch, and certificates do not
     from .rows import Row
@@ -35,7 +36,7 @@ def certify_files(rows: Sequence[Row], result: dict[str, Any]) -> list[str]:
     for path in dict.fromkeys(row.artefact.path for row in rows):
         mine = [(row, facts) for row, facts in judged if row.artefact.path == path]
         try:
-            print(f"{path.name}: {_certify_file(path, mine, result)}")
+            print_line(f"{path.name}: {_certify_file(path, mine, result)}")
         except (CertifyError, FcnrtError, OSError) as error:
             problems.append(f"{path.name}: not certified: {error}")
     return problems

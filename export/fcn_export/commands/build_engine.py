@@ -18,7 +18,7 @@ from fcnrt.contract.arguments import Parser
 from fcnrt.contract.flavours import MODULES
 from fcnrt.contract.profiles import shape_text
 from fcnrt.contract.sidecar import Sidecar, sidecar_path
-from fcnrt.errors import fcnrt_command, one_line, short
+from fcnrt.errors import fcnrt_command, print_line, short
 
 from ..command_line import add_version, run_command, tool
 from ..engines.shape_profiles import chosen_profiles, parse_profile, parse_shape
@@ -62,7 +62,7 @@ def build_engine(options: argparse.Namespace) -> Path:
     check_options(flavour, chosen, options.timing_cache is not None, gpu)
     wanted = request(engine, flavour, source, chosen, gpu.name if gpu else None, TOOL)
     if not options.force and is_current(wanted):
-        print(f"{engine} is up to date: same file, options and {flavour.title}; --force builds it again")
+        print_line(f"{engine} is up to date: same file, options and {flavour.title}; --force builds it again")
         return engine
 
     activations = max(check_sizes(source, profile.max) for profile in chosen.profiles)
@@ -167,7 +167,7 @@ def _kernels(source: EngineSource, sms: tuple[int, ...]) -> list[dict[str, Any]]
     except ExportError as error:
         if source.output == "scores":
             raise
-        print(f"build_engine: no kernels for resizing and video frames: {one_line(error)}", file=sys.stderr)
+        print_line(f"build_engine: no kernels for resizing and video frames: {error}", file=sys.stderr)
         return []
     return [record for record in records if source.output == "scores" or record["name"] != "upsample_argmax"]
 
@@ -178,26 +178,28 @@ def _built(
     from ..engines.builder import build
 
     if not flavour.reports_progress:
-        print(f"building with {flavour.title}: this takes minutes", file=sys.stderr)
+        print_line(f"building with {flavour.title}: this takes minutes", file=sys.stderr)
     return build(flavour, source, chosen, gpu, options.timing_cache, options.verbose)
 
 
 def _report(engine: Sidecar, flavour: Flavour, activations: int, unopened: str) -> None:
     path, spec = engine.path, engine.spec
     output_type = f"{engine.scores_type.dtype} (N, C, h, w)" if engine.output == "scores" else "uint8 (N, H, W)"
-    print(f"{short(path)}  {engine.nbytes / 1e6:.1f} MB")
-    print(f"  network    {spec.family} {spec.variant}, {len(spec.classes)} classes, {spec.precision}")
-    print(f"  runs on    {flavour.title}, compute capability {', '.join(f'{sm // 10}.{sm % 10}' for sm in engine.sm)}")
-    print(f"  output     {engine.output} {output_type}")
+    print_line(f"{short(path)}  {engine.nbytes / 1e6:.1f} MB")
+    print_line(f"  network    {spec.family} {spec.variant}, {len(spec.classes)} classes, {spec.precision}")
+    print_line(
+        f"  runs on    {flavour.title}, compute capability {', '.join(f'{sm // 10}.{sm % 10}' for sm in engine.sm)}"
+    )
+    print_line(f"  output     {engine.output} {output_type}")
     for profile in engine.profiles:
         low, best, high = map(shape_text, profile.bounds)
-        print(f"  profile    {low} to {high}, fastest at {best}")
-    print(f"  memory     activations take at least {activations / 1e6:.0f} MB at the largest size")
-    print(f"  precision  {_convolutions_text(engine.layers['network'])} in the parsed network, as in the file")
-    print(f"  engine     {_layers_text(engine.layers['engine'], unopened)}")
-    print(f"  kernels    {len(engine.kernels)}")
+        print_line(f"  profile    {low} to {high}, fastest at {best}")
+    print_line(f"  memory     activations take at least {activations / 1e6:.0f} MB at the largest size")
+    print_line(f"  precision  {_convolutions_text(engine.layers['network'])} in the parsed network, as in the file")
+    print_line(f"  engine     {_layers_text(engine.layers['engine'], unopened)}")
+    print_line(f"  kernels    {len(engine.kernels)}")
     ahead = "" if engine.options["gpu"] else f"copy it and {sidecar_path(path).name} to such a GPU, then "
-    print(f"next: {ahead}{fcnrt_command(f'segment {shlex.quote(short(path))} street.mp4 -o out/')}")
+    print_line(f"next: {ahead}{fcnrt_command(f'segment {shlex.quote(short(path))} street.mp4 -o out/')}")
 
 
 def _convolutions_text(layers: dict[str, dict[str, int]]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from fcnrt.contract.arguments import Parser
 from fcnrt.contract.files import write_json
+from fcnrt.errors import print_line
 
 from ..command_line import add_version, run_command
 from ..kernels.compiling import CAPABILITIES, compile_kernels
@@ -39,7 +40,7 @@ def write_packs(folder: Path, sms: Sequence[int]) -> None:
     for sm in sms:
         path, records = folder / f"sm_{sm}.json", compile_kernels([sm])
         write_json(path, records)
-        print(f"{path}  {len(records)} kernels, {path.stat().st_size / 1e3:.0f} kB")
+        print_line(f"{path}  {len(records)} kernels, {path.stat().st_size / 1e3:.0f} kB")
 
 
 def _parser(program: str = "compile_kernels.py") -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ from fcnrt.contract.interface import Input, InputRange, Interface, Output, Tenso
 from fcnrt.contract.precision import Precision
 from fcnrt.contract.profiles import DIMENSIONS, MAX_SIDE
 from fcnrt.contract.spec import ModelSpec
-from fcnrt.errors import fcnrt_command, short
+from fcnrt.errors import fcnrt_command, print_line, short
 
 from ..checkpoint_options import checkpoint_options
 from ..command_line import add_checkpoint_flags, add_version, run_command, tool
@@ -79,7 +79,7 @@ def export(options: argparse.Namespace) -> Path:
     _report(output, opened, spec, agreement, fixed)
     if frames is not None and quantisation is not None:
         report_quantisation(quantisation, frames)
-    print(f"next: {fcnrt_command(f'segment {shlex.quote(short(output))} street.jpg -o out/')}")
+    print_line(f"next: {fcnrt_command(f'segment {shlex.quote(short(output))} street.jpg -o out/')}")
     return output
 
 
@@ -192,18 +192,18 @@ def _report(output: Path, opened: Opened, spec: ModelSpec, agreement: Agreement,
     made = interface.output_tensor(len(classes))
     some = ", ".join(classes[:4]) + (", ..." if len(classes) > 4 else "")
     sizes = ", ".join(f"{height}x{width}" for height, width in agreement.sizes)
-    print(f"{short(output)}  {output.stat().st_size / 1e6:.1f} MB")
-    print(f"  network    {net.family} {net.variant} ({net.source})")
+    print_line(f"{short(output)}  {output.stat().st_size / 1e6:.1f} MB")
+    print_line(f"  network    {net.family} {net.variant} ({net.source})")
     for line in opened.assumptions:
-        print(f"  {line}")
-    print(f"  classes    {len(classes)}: {some}")
-    print(f"  frames     {frames} {spec.color}{_range_text(interface)}, from {net.min_size}x{net.min_size} up")
-    print(f"  {made.name}     {_tensor_text(made, interface.output_axes, fixed)}")
-    print(f"  precision  {spec.precision}")
+        print_line(f"  {line}")
+    print_line(f"  classes    {len(classes)}: {some}")
+    print_line(f"  frames     {frames} {spec.color}{_range_text(interface)}, from {net.min_size}x{net.min_size} up")
+    print_line(f"  {made.name}     {_tensor_text(made, interface.output_axes, fixed)}")
+    print_line(f"  precision  {spec.precision}")
     before = ", before int8" if spec.precision == Precision.INT8 else ""
-    print(f"  agreement  {agreement.share:.4%} of {agreement.pixels} labels equal torch's, at {sizes}{before}")
+    print_line(f"  agreement  {agreement.share:.4%} of {agreement.pixels} labels equal torch's, at {sizes}{before}")
     if agreement.share < USUAL:
-        print(f"  caution    trained networks keep {USUAL:.1%}: compare mIoU before you rely on this file")
+        print_line(f"  caution    trained networks keep {USUAL:.1%}: compare mIoU before you rely on this file")
 
 
 def _tensor_text(tensor: Tensor, axes: tuple[int, int, int], fixed: dict[str, int]) -> str:

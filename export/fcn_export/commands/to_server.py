@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from fcnrt.contract.arguments import Parser
+from fcnrt.errors import print_line
 
 from ..command_line import add_version, run_command
 from ..errors import ExportError
@@ -48,8 +49,8 @@ def write(options: argparse.Namespace) -> None:
     )
     _report(write_repository(model, options.triton, how))
     if model.output.name == "scores":
-        print("note: this engine ends at scores; build it with --tail graph for labels")
-    print(f"next: tritonserver --model-repository {options.triton}")
+        print_line("note: this engine ends at scores; build it with --tail graph for labels")
+    print_line(f"next: tritonserver --model-repository {options.triton}")
 
 
 def _check_alone(options: argparse.Namespace) -> None:
@@ -61,7 +62,7 @@ def _check_alone(options: argparse.Namespace) -> None:
 
 def _report(paths: list[Path]) -> None:
     for path in paths:
-        print(path)
+        print_line(path)
 
 
 def _parser(program: str = "to_server.py") -> argparse.ArgumentParser:

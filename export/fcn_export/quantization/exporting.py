@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fcnrt.contract.precision import Precision
+from fcnrt.errors import print_line
 
 from ..errors import ExportError
 
@@ -81,16 +82,18 @@ def report(made: Quantisation, frames: CalibrationFrames) -> None:
     """Print what became int8, by which frames, and what it costs."""
     from .choice import USUAL
 
-    print(f"  int8       {len(made.layers)} convolutions, {len(made.kept)} of the body kept in float32")
+    print_line(f"  int8       {len(made.layers)} convolutions, {len(made.kept)} of the body kept in float32")
     if made.kept:
-        print(f"             kept: {', '.join(made.kept)}")
-    print(f"  calibrated on {len(frames.calibration)} frames of {frames.where}")
-    print(f"  held out   {made.agreement:.4%} of {made.pixels} labels of {len(frames.held_out)} frames equal float32's")
+        print_line(f"             kept: {', '.join(made.kept)}")
+    print_line(f"  calibrated on {len(frames.calibration)} frames of {frames.where}")
+    print_line(
+        f"  held out   {made.agreement:.4%} of {made.pixels} labels of {len(frames.held_out)} frames equal float32's"
+    )
     notes = list(frames.notes)
     if made.agreement < USUAL:
         notes.append(f"trained networks keep {USUAL:.0%}: compare mIoU before you rely on this file")
     for note in notes:
-        print(f"  caution    {note}")
+        print_line(f"  caution    {note}")
 
 
 def _batches(frames: Sequence[UInt8Array], *, color: str, fixed: Mapping[str, int], least: int) -> Iterator[UInt8Array]:

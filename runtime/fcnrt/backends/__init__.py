@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from ..contract import onnx_file, sidecar
 from ..contract.certificate import Certificate, check_loss, checked_certificate
 from ..contract.kinds import command_for
+from ..contract.seal import seal_command
 from ..contract.sidecar import Sidecar
 from ..contract.spec import ModelSpec
-from ..errors import BackendError, ModelFileError, UsageError, fcnrt_command, short
+from ..errors import BackendError, ModelFileError, UsageError, fcnrt_command, one_line, short
 from .base import Backend, Options
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def open_backend(path: Path, options: Options) -> Backend:
         check_loss(certificate, options.require_parity, str(path))
     if not model.sealed:
         warnings.warn(
-            f"{path}: carries no digest, so that damage to it would not show; `fcnrt seal {path}` adds one",
+            one_line(
+                f"{path}: carries no digest, so that damage to it would not show; `{seal_command(path)}` adds one"
+            ),
             RuntimeWarning,
             stacklevel=3,
         )

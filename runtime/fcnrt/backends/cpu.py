@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib import import_module
 
 from ..contract.precision import Precision
@@ -102,7 +103,10 @@ class CpuBackend(Backend):
             self._mark("confidence")
 
     def submit(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> Callable[[], None]:
-        return self._worker.submit(self.label, frames, labels, confidence).result
+        try:
+            return self._worker.submit(self.label, frames, labels, confidence).result
+        except RuntimeError:  # the main thread has ended: workers take nothing any more
+            return partial(self.label, frames, labels, confidence)
 
     def windows(self, picture: PictureFrames) -> Iterator[Window]:
         grid = self.grid(picture.frames)

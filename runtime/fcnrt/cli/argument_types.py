@@ -14,6 +14,13 @@ from ..errors import MediaError
 from ..pictures.legends import WHICH
 from ..video.region import Region
 
+MOST_DIGITS = 18
+
+
+def _whole(text: str) -> int:
+    """A whole number; -1 where it is none, or of more digits than anything here counts."""
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else -1
+
 
 def share(text: str) -> float:
     """A number from 0 to 1."""
@@ -37,9 +44,9 @@ def points(text: str) -> float:
 def size(text: str) -> tuple[int, int]:
     """HEIGHTxWIDTH."""
     height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+    if min(_whole(height), _whole(width)) < 1:
         raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH, such as 512x1024, got {text!r}")
-    return int(height), int(width)
+    return _whole(height), _whole(width)
 
 
 def legend_of(text: str) -> str:
@@ -55,7 +62,7 @@ def tile(text: str) -> Literal["auto", "off"] | int:
     """auto, off or the side of a tile."""
     if text in ("auto", "off"):
         return "off" if text == "off" else "auto"
-    if not text.isdecimal() or int(text) < 1:
+    if _whole(text) < 1:
         raise argparse.ArgumentTypeError(f"expected auto, off or a tile's side in pixels, such as 2048, got {text!r}")
     return int(text)
 
@@ -75,18 +82,18 @@ def levels(text: str) -> tuple[float, float]:
 def bands(text: str) -> tuple[int, ...]:
     """Numbers of bands: R,G,B or a grey one."""
     numbers = text.split(",")
-    if len(numbers) not in (1, 3) or not all(number.isdecimal() and int(number) for number in numbers):
+    if len(numbers) not in (1, 3) or min(map(_whole, numbers)) < 1:
         raise argparse.ArgumentTypeError(f"expected R,G,B or one number, counted from 1, such as 4,3,2, got {text!r}")
-    return tuple(map(int, numbers))
+    return tuple(map(_whole, numbers))
 
 
 def bitrate(text: str) -> int:
     """Bits per second: 800k, 2M, 2500000."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", text)
-    value = round(float(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]]) if match else 0
+    value = float(match[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[match[2]] if match else 0.0
     if not 1_000 <= value < 2**31:
         raise argparse.ArgumentTypeError(f"expected bits per second, such as 800k or 2M, got {text!r}")
-    return value
+    return round(value)
 
 
 def rate(text: str) -> Fraction:
@@ -110,14 +117,14 @@ def key_value(text: str) -> tuple[str, str]:
 
 def positive(text: str) -> int:
     """A whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
+    if _whole(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
     return int(text)
 
 
 def count(text: str) -> int:
     """A whole number from 0 up."""
-    if not text.isdecimal():
+    if _whole(text) < 0:
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
     return int(text)
 
@@ -165,7 +172,7 @@ def duration(text: str) -> float:
 
 def region(text: str) -> Region:
     """X,Y,W,H."""
-    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
+    match = re.fullmatch(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", text)
     part = Region(*map(int, match.groups())) if match else None
     if part is None or 0 in part[2:]:
         raise argparse.ArgumentTypeError(f"expected X,Y,W,H in pixels, with width and height above 0, got {text!r}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..backends import read_model
 from ..cluster.manifest import Manifest, load_arrow
 from ..cluster.work import Item
+from ..errors import print_line
 from .archives import find_sources, what_is_there
 from .argument_types import count, size, store
 from .crews import Crew, add_crew_arguments, check_crew, crew_of
@@ -55,7 +56,7 @@ def batch(options: argparse.Namespace) -> int:
         missing = manifest.missing(items, what_is_there(options.store))
         failed = _label(missing, manifest, options) if missing else 0
         table = manifest.write_table(model.spec.classes)
-    print(f"{len(items) - len(missing)} of {len(items)} were there already; rows in {table}")
+    print_line(f"{len(items) - len(missing)} of {len(items)} were there already; rows in {table}")
     return 1 if failed else 0
 
 
@@ -70,7 +71,7 @@ def _label(missing: list[Item], manifest: Manifest, options: argparse.Namespace)
                         manifest.add(row)
                         pace.add()
                         tally.add(row)
-    print(f"{tally.summary()} -> {options.store or options.output}")
+    print_line(f"{tally.summary()} -> {options.store or options.output}")
     _tell_pace(crew, together.rate, alone.rate)
     return tally.failed
 

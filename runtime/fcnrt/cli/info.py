@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..backends import certificate_of, read_model
 from ..contract.profiles import shape_text
+from ..contract.seal import seal_command
 from ..contract.sidecar import Sidecar
 from ..contract.spec import BYTES_TO_LABELS, ModelSpec
 from ..errors import BackendError, MissingDependency, ModelFileError, one_line
@@ -43,7 +44,7 @@ def info(options: argparse.Namespace) -> int:
     _show("precision", spec.precision)
     _show("tail", tail.kind + (f", stride {tail.stride}, offset {tail.offset}" if tail.stride else ""))
     _show("checkpoint", f"sha256 {spec.checkpoint_sha256}")
-    _show("digest", "as it was made" if model.sealed else f"none; add one: fcnrt seal {options.model}")
+    _show("digest", "as it was made" if model.sealed else f"none; add one: {seal_command(options.model)}")
     if isinstance(model, Sidecar):
         _show_engine(model)
     else:

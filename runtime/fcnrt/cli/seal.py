@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..backends import seal_model
 from ..contract.certificate import measure
-from ..errors import one_line
+from ..errors import print_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def seal(options: argparse.Namespace) -> int:
     """Write the digest of what a file is now into it."""
     certified = seal_model(options.model)
-    print(one_line(f"{options.model}: sealed as it is"))
+    print_line(f"{options.model}: sealed as it is")
     if certified:
-        print(f"  its certificate was of what it was before, and is taken away; {measure()}")
+        print_line(f"  its certificate was of what it was before, and is taken away; {measure()}")
     return 0

@@ -80,7 +80,7 @@ def _number(name: str, flag: str, classes: Sequence[str]) -> int:
     names = [each.casefold() for each in classes]
     if name.casefold() in names:
         return names.index(name.casefold())
-    if name.isdecimal() and int(name) < len(classes):
+    if name.isdecimal() and len(name) <= len(str(len(classes))) and int(name) < len(classes):
         return int(name)
     near = difflib.get_close_matches(name.casefold(), names, n=1)
     hint = f"did you mean {classes[names.index(near[0])]!r}?" if near else f"it has {', '.join(classes[:20])}"

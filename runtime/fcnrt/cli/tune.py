@@ -17,7 +17,7 @@ import numpy as np
 from ..backends.choice import USUAL, WAYS, WORTHWHILE, Way, is_alike
 from ..backends.tuning import remember
 from ..contract.types import Frames
-from ..errors import BackendError, MediaError, MissingDependency
+from ..errors import BackendError, MediaError, MissingDependency, print_line
 from ..ops.resizing import resized
 from ..segmenter import Segmenter
 from ..video import open_source
@@ -53,13 +53,13 @@ def tune(options: argparse.Namespace) -> int:
         equal = np.mean(labels[way] == labels[USUAL])
         print(f"  {way!s:18}{statistics.median(ms):9.1f} ms{ratios[way]:8.2f}   {equal:.3%} of labels equal")
     for way, reason in absent.items():
-        print(f"  {way!s:18}not here: {reason}")
+        print_line(f"  {way!s:18}not here: {reason}")
     if load > BUSY:
         complain(f"this machine was busy ({load:.1f} processes for each core): tune again when it is not")
-    print(_verdict(ratios, precision))
+    print_line(_verdict(ratios, precision))
     facts = {"model": options.model.name, "frame": list(frames[0].shape[:2]), "date": _now()}
     kept = {str(way): ratio for way, ratio in ratios.items()}
-    print(f"kept in {remember(options.model.resolve(), options.threads, kept, facts)}")
+    print_line(f"kept in {remember(options.model.resolve(), options.threads, kept, facts)}")
     return 0
 
 

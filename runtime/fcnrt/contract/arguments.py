@@ -7,6 +7,8 @@ import re
 from difflib import get_close_matches
 from typing import NoReturn
 
+from ..errors import one_line
+
 
 class Parser(argparse.ArgumentParser):
     """argparse's, with its docstring kept as it is written, and with suggestions for misspelt options and choices."""
@@ -16,7 +18,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 
     def error(self, message: str) -> NoReturn:
-        super().error(message + self._suggestion(message))
+        super().error(one_line(message + self._suggestion(message)))
 
     def _suggestion(self, message: str) -> str:
         unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)

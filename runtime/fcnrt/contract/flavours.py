@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from typing import Any, Literal
 
-from ..errors import one_line
+from ..errors import one_line, print_line
 
 FlavourName = Literal["tensorrt", "tensorrt-rtx"]
 MODULES: dict[FlavourName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -47,7 +47,7 @@ def logger_of(trt: Any) -> Any:
             if severity.name in _FAILURES and _NO_DRIVER_ECHO not in text:
                 self.errors.append(text)
             if self.printed:
-                print(f"[{_MARKS.get(severity.name, '?')}] {text}", file=sys.stderr)
+                print_line(f"[{_MARKS.get(severity.name, '?')}] {text}", sys.stderr)
 
     return Log()
 

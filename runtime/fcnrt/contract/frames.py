@@ -47,10 +47,19 @@ def check_target(name: str, array: Any, shape: tuple[int, ...], dtype: type[np.g
         raise FrameError(f"{name}: expected a {np.dtype(dtype)} numpy array {shape}, got {got}")
 
 
-def check_apart(labels: Array, confidence: Array) -> None:
-    """Raise FrameError where two results would be written to the same memory."""
-    if np.shares_memory(labels, confidence):
-        raise FrameError("confidence: expected an array of its own, got one that shares memory with `out`")
+def check_apart(frames: Array, labels: Array, confidence: Array | None) -> None:
+    """Raise FrameError where results would be written over the frames, or over each other."""
+    if np.shares_memory(labels, frames):
+        raise shared("out", "frames")
+    if confidence is not None and np.shares_memory(confidence, frames):
+        raise shared("confidence", "frames")
+    if confidence is not None and np.shares_memory(confidence, labels):
+        raise shared("confidence", "out")
+
+
+def shared(name: str, other: str) -> FrameError:
+    """What to say of an array whose memory is another's."""
+    return FrameError(f"{name}: expected an array of its own, got one that shares memory with `{other}`")
 
 
 def _of_another_type(frames: Any) -> str:

@@ -14,12 +14,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ..errors import ModelFileError
+from ..errors import ModelFileError, fcnrt_command, short
 from .certificate import KEY as CERTIFICATE
 from .certificate import digest
 from .spec import PREFIX
@@ -95,8 +97,13 @@ def broken(source: str) -> ModelFileError:
     """What to say of a file that is not what was sealed."""
     return ModelFileError(
         f"{source}: this file was changed or damaged after it was made; copy or export it again, or, if it was "
-        f"changed on purpose, seal it: fcnrt seal {source}"
+        f"changed on purpose, seal it: {seal_command(source)}"
     )
+
+
+def seal_command(source: str | Path) -> str:
+    """What to type to seal a file as it is."""
+    return fcnrt_command(f"seal {shlex.quote(short(source))}")
 
 
 def content_digest(content: Mapping[str, Any]) -> str:

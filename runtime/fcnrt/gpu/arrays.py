@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..contract.frames import shared
 from ..errors import FrameError, MissingDependency, pip_install
 from .cuda import LEGACY_STREAM, Event, Gpu, Memory, Stream
 
@@ -56,6 +57,16 @@ class DeviceView:
     owner: object
     producer: int | None = None
     read_only: bool = False
+
+    def overlaps(self, other: DeviceView) -> bool:
+        """Whether the bytes from the first to the last element of both have some in common."""
+        (first, end), (others_first, others_end) = self._extent(), other._extent()
+        return first < others_end and others_first < end
+
+    def _extent(self) -> tuple[int, int]:
+        spans = [(size - 1) * stride for size, stride in zip(self.shape, self.strides, strict=True)]
+        first = self.address + sum(span for span in spans if span < 0)
+        return first, first + sum(map(abs, spans)) + self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -195,6 +206,16 @@ def device_target(name: str, array: Any, shape: tuple[int, ...], dtype: npt.DTyp
         got = "a read-only one" if view.read_only else f"{view.dtype} {view.shape} with strides {view.strides}"
         raise FrameError(f"{name}: expected a contiguous {dtype} device array {shape}, got {got}")
     return view
+
+
+def check_apart_on_device(frames: DeviceFrames, labels: DeviceView | None, confidence: DeviceView | None) -> None:
+    """Raise FrameError where results would be written over the frames, or over each other."""
+    targets = {name: view for name, view in (("out", labels), ("confidence", confidence)) if view is not None}
+    for name, view in targets.items():
+        if any(view.overlaps(plane) for plane in frames.planes):
+            raise shared(name, "frames")
+    if len(targets) == 2 and targets["confidence"].overlaps(targets["out"]):
+        raise shared("confidence", "out")
 
 
 def device_view(name: str, array: Any, consumer: int) -> DeviceView:

@@ -14,7 +14,7 @@ LOCALHOST = "127.0.0.1"
 _QUEUE_BYTES = 1 << 18  # that wait for a client, so that none is shown what is long past
 _PATIENCE_MS = 20_000  # with a client that takes nothing, such as a telephone that has left
 
-_PATTERN = re.compile(r"(?:(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]/\s]+)):)?(\d+)")
+_PATTERN = re.compile(r"(?:(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]/\s]+)):)?(\d{1,5})")
 
 
 class Address(NamedTuple):

@@ -53,6 +53,19 @@ def test_prints_what_was_made_and_the_next_command(checkpoint: Path, capsys: pyt
     assert report["agreement"].endswith("labels equal torch's, at 64x96, 65x97, 83x51, 1x1")
 
 
+def test_names_from_files_are_printed_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "net\x1b[2J\n.pth"
+    state = {f"net.{key}": value for key, value in upstream_state(tiny("torchvision fcn")).items()}
+    torch.save({**state, "loss\x1b]0;x\x07\r.weight": torch.ones(4)}, path)
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"class {index}\x1b[31m\n" for index in range(7)))
+    assert to_onnx.main([str(path), "--classes", str(names)]) == 0
+    printed = capsys.readouterr().out
+    assert all(line.isprintable() for line in printed.splitlines())
+    for text in (r"net\x1b[2J\n.onnx  ", r"loss\x1b]0;x\x07\r.weight", r"class 0\x1b[31m"):
+        assert text in printed
+
+
 @pytest.mark.parametrize(
     ("name", "made"),
     [

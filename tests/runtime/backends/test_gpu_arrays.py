@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -222,6 +224,22 @@ def test_labels_outlive_the_segmenter(exported: Export, make_host: MakeHost) -> 
     del labels
 
 
+def described(address: int) -> Any:
+    """Bytes (60, 70) from an address."""
+    facts = {"shape": (60, 70), "typestr": "|u1", "data": (address, False), "version": 3}
+    return types.SimpleNamespace(__cuda_array_interface__=facts)
+
+
+def overlapping(host: Any, frames: Any) -> Iterator[tuple[dict[str, Any], str]]:
+    """Targets in the memory of the frames, or of each other."""
+    within = described(frames.address + 7)
+    yield {"out": within}, r"^out: expected an array of its own, got one that shares memory with `frames`"
+    yield {"confidence": within}, r"^confidence: .* shares memory with `frames`"
+    labels = TorchLike(host.gpu, np.zeros((60, 70), np.uint8))
+    beside = described(labels.address + 60 * 70 - 1)
+    yield {"out": labels, "confidence": beside}, r"^confidence: .* shares memory with `out`"
+
+
 @pytest.mark.parametrize(
     ("frames", "text"),
     [
@@ -239,6 +257,9 @@ def test_wrong_frames(frames: np.ndarray, text: str, exported: Export, make_host
         with pytest.raises(fcnrt.FrameError, match="out: expected a contiguous uint8 device array"):
             good = TorchLike(host.gpu, frames_of(1, 60, 70)[0])
             segment(good, out=TorchLike(host.gpu, np.zeros((60, 71), np.uint8)))
+        for targets, text in overlapping(host, good):
+            with pytest.raises(fcnrt.FrameError, match=text):
+                segment(good, **targets)
         with pytest.raises(fcnrt.UsageError, match="stream: expected None, an int, or a stream"):
             segment(good, stream="0")
 

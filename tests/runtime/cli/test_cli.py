@@ -611,3 +611,23 @@ def test_tiles_of_no_size(word: str, model: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main(["segment", model, "x.png", "-o", "y.png", f"--tile={word}"])
     assert f"expected auto, off or a tile's side in pixels, such as 2048, got {word!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["segment", "m", "x", "-o", "y", flag, f"{before}{'9' * 5000}"]
+          for flag, before in {"--tile": "", "--input-size": "4x", "--roi": "0,0,5,", "--every": "", "--levels": "0-",
+                               "--bitrate": "", "--serve": "", "--bands": "1,2,", "--threads": ""}.items()),
+        ["serve", "m", "--port", "9" * 5000],
+        ["segment", "m", f"test:{'9' * 5000}x38*1", "-o", "y"],
+        ["segment", "m", "x", "-o", "y", f"--no-such-{'9' * 5000}"],
+    ],
+)  # fmt: skip
+def test_numbers_of_thousands_of_digits_are_a_short_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        assert main(words) == 1
+    except SystemExit as ended:
+        assert ended.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("fcnrt") and len(line) < 300

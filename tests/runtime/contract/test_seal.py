@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from fcnrt import FcnrtError, ModelFileError, Segmenter
 from fcnrt.backends import read_model
 from fcnrt.cli.main import main
 from fcnrt.contract.onnx_file import write_certificate
-from fcnrt.contract.seal import weights_digest
+from fcnrt.contract.seal import seal_command, weights_digest
 from fcnrt.contract.sidecar import sidecar_path
 from fcnrt.contract.weights import LEAST, Place, with_property
 from frames import frames_of
@@ -138,7 +139,8 @@ def test_edits_are_refused_by_all_who_read(edit: Callable[[onnx.ModelProto], Any
         with pytest.raises(ModelFileError) as refusal:
             use(model)
         assert str(refusal.value) == (
-            f"{model}: {BROKEN}copy or export it again, or, if it was changed on purpose, seal it: fcnrt seal {model}"
+            f"{model}: {BROKEN}copy or export it again, or, if it was changed on purpose, seal it: "
+            f"{seal_command(model)}"
         )
 
 
@@ -151,7 +153,7 @@ def test_other_tools_properties_are_harmless(model: Path) -> None:
 def test_a_file_without_a_seal_loads_with_a_word(model: Path) -> None:
     expected = labels_of(model)
     unsealed(model)
-    with pytest.warns(RuntimeWarning, match=rf"net\.onnx: carries no digest, .* `fcnrt seal {model}` adds one"):
+    with pytest.warns(RuntimeWarning, match=rf"net\.onnx: carries no digest, .* `{seal_command(model)}` adds one"):
         assert np.array_equal(labels_of(model), expected)
     assert main(["seal", str(model)]) == 0
     assert np.array_equal(labels_of(model), expected) and read_model(model).sealed
@@ -168,7 +170,7 @@ def test_a_file_without_a_seal_is_one_line_on_the_command_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"fcnrt: {model}: carries no digest, ")
     assert main(["info", str(model)]) == 0
-    assert f"  digest      none; add one: fcnrt seal {model}\n" in capsys.readouterr().out
+    assert f"  digest      none; add one: {seal_command(model)}\n" in capsys.readouterr().out
 
 
 def test_what_was_changed_on_purpose_is_sealed_and_loses_its_certificate(
@@ -309,3 +311,14 @@ def test_a_certificate_and_the_model_are_of_the_same_bytes(model: Path, monkeypa
     with pytest.raises(ModelFileError, match="not certified"):
         Segmenter(model, device="cpu", require_parity=0.1)
     assert reads == [model]
+
+
+def test_the_advice_to_seal_works_as_it_is_printed(model: Path, tmp_path: Path) -> None:
+    spaced = tmp_path / "a file.onnx"
+    shutil.copy(model, spaced)
+    edited(spaced, fact("fcn.tail", '{"kind": "none", "stride": 0, "offset": 0}'))
+    with pytest.raises(ModelFileError) as refusal:
+        read_model(spaced)
+    advice = str(refusal.value).partition("seal it: ")[2]
+    subprocess.run(advice, shell=True, check=True, capture_output=True)
+    assert read_model(spaced).sealed

@@ -14,6 +14,7 @@ import numpy as np
 from ...contract.types import Array, UInt8Array
 from .limits import Refusal
 
+MOST_DIGITS = 18  # of a count of bytes
 HEADER_LENGTH = "Inference-Header-Content-Length"
 FRAMES, LABELS = "frames", "labels"  # as the model files call them
 
@@ -84,7 +85,7 @@ def inference_answer(model: str, inference: Inference, labels: Array) -> tuple[b
 def _length(header_length: str | None, size: int) -> int:
     if header_length is None:
         return size
-    if not header_length.isdecimal() or int(header_length) > size:
+    if not header_length.isdecimal() or len(header_length) > MOST_DIGITS or int(header_length) > size:
         raise Refusal(400, f"{HEADER_LENGTH}: expected 0 to {size}, the bytes of the body, got {header_length!r}")
     return int(header_length)
 
