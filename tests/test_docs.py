@@ -6,6 +6,7 @@ import ast
 import csv
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,22 @@ def test_latency_tables_quote_the_committed_results() -> None:
     quoted = re.findall(r"^\| [^\n|]*\.onnx, \d+x\d+ \|.*(?:\n\|.*)+", text, flags=re.M)
     assert quoted and set(quoted) <= measured
     assert all(f"latency-{table.split('.onnx')[0].removeprefix('| ')}.json" in text for table in quoted)
+
+
+def test_the_table_of_int8_and_what_is_said_of_it_are_the_committed_results() -> None:
+    result = json.loads((RESULTS / "latency-fcn32s_resnet18_camvid-int8.json").read_text())
+    assert "\n".join(contest_tables(result)) in page("docs/int8.md").text
+    ms = {row["name"]: row["ms"] for row in result["sizes"][0]["rows"]}
+
+    def times(slow: str, fast: str) -> float:
+        return statistics.median(above / below for above, below in zip(ms[slow], ms[fast], strict=True))
+
+    prose = page("docs/int8.md").prose
+    shares = (times(name, "ours") for name in ("ours-int8", "ours-int8-openvino", "ours-bf16"))
+    assert "INT8 takes {:.2f}, by OpenVINO {:.2f}, bfloat16 {:.2f}".format(*shares) in prose
+    assert f"takes {times('ort-textbook', 'ours-int8-openvino'):.1f} times as long as our fastest" in prose
+    assert f"NNCF's file takes {times('openvino-int8', 'ours-int8-openvino'):.2f} of the time" in prose
+    assert f"takes {times('ours-openvino', 'openvino-scores'):.2f} of the bare request" in prose
 
 
 def test_what_slips_cost_is_what_was_measured() -> None:
