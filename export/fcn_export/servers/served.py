@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from fcnrt.contract.onnx_file import OnnxFile
 from fcnrt.contract.sidecar import read_sidecar
 from fcnrt.contract.spec import ModelSpec
 from fcnrt.contract.types import Shape
+from fcnrt.contract.weights import without_weights
 
 from ..errors import ExportError
 
@@ -74,7 +76,9 @@ def served(path: Path, name: str | None) -> Served:
 
 
 def _of_onnx(path: Path, name: str) -> Served:
-    file = OnnxFile(path, path.read_bytes())
+    data = path.read_bytes()
+    file = OnnxFile(path, data)
+    file.check_weights(io.BytesIO(data), without_weights(data)[1])
     interface = file.spec.interface
     given = _with(interface.input_tensor(), interface.frame_axes, file.fixed_shape)
     output = _with(interface.output_tensor(len(file.spec.classes)), interface.output_axes, file.fixed_shape)
@@ -97,6 +101,7 @@ def _of_onnx(path: Path, name: str) -> Served:
 
 def _of_engine(path: Path, name: str) -> Served:
     sidecar = read_sidecar(path)
+    sidecar.plan()
     if sidecar.flavour != "tensorrt":
         raise ExportError(
             f"{path}: built with TensorRT for RTX, which Triton and DeepStream do not load; build it with "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -219,6 +220,34 @@ def test_refusals_leave_nothing(
     error = capsys.readouterr().err
     assert error.startswith("to_server: ") and message in error and error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("where", ["--triton", "--deepstream"])
+def test_a_flipped_bit_in_the_weights_is_served_by_nobody(
+    where: str, exported: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = exported(NAME).read_bytes()
+    weights = max((tensor.raw_data for tensor in onnx.load_from_string(data).graph.initializer), key=len)
+    assert len(weights) >= 4096
+    assert_damage_is_told(tmp_path / "net.onnx", data, data.index(weights) + len(weights) // 2, where, capsys)
+
+
+def test_a_flipped_bit_in_a_plan_is_served_by_nobody(
+    exported: Export, tmp_path: Path, make_host: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = make_host().model(exported(NAME), output="labels", kernels=[])
+    data = engine.read_bytes()
+    assert_damage_is_told(engine, data, len(data) // 2, "--triton", capsys)
+
+
+def assert_damage_is_told(path: Path, data: bytes, at: int, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    capsys.readouterr()
+    assert to_server.main([str(path), where, str(path.with_name("new"))]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"to_server: {path}: ") and error.count("\n") == 1
+    assert re.search("altered|changed or damaged", error)
+    assert not path.with_name("new").exists()
 
 
 def test_other_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
