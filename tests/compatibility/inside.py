@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 
@@ -66,12 +65,12 @@ def slimmed(path):
 
 
 def mnn(path):
+    import _tools  # the program mnnconvert around it installs a logger at every call, and reports to it
     import MNN
 
     converted = os.path.join(tempfile.mkdtemp(), "model.mnn")
-    tool = os.path.join(os.path.dirname(sys.executable), "mnnconvert")
-    words = [tool, "-f", "ONNX", "--modelFile", path, "--MNNModel", converted, "--bizCode", "fcnrt"]
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    words = ["-f", "ONNX", "--modelFile", path, "--MNNModel", converted, "--bizCode", "fcnrt"]
+    _tools.mnnconvert(["mnnconvert", *words])
     net = MNN.nn.load_module_from_file(converted, ["frames"], ["labels"])
     kinds = {"uint8": MNN.expr.uint8, "float32": MNN.expr.float}
 
