@@ -94,8 +94,8 @@ def causes(outcome: Outcome) -> dict[str, list[str]]:
 
 
 def plain(error: str) -> str:
-    """An error's text without what is of one machine or one run."""
-    text = re.sub(r"`|\S*/(?=[\w.]+\b)", "", error)
+    """An error's text without what is of one machine, run or file: paths, addresses, numbers of nodes."""
+    text = re.sub(r"`|\S*/(?=[\w.]+\b)| #\d+", "", error)
     return re.sub(r"0x[0-9a-f]+", "0x…", text)[:200]
 
 
