@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import runpy
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,7 +27,7 @@ from places import EXAMPLES
 ON_CPU = ("file_to_file.py", "photograph.py", "share_alarm.py", "torch_pipeline.py")
 ON_GPU = ("nvdec_to_nvenc.py", "pycuda_pipeline.py")  # in tests/gpu/test_real_examples.py
 ON_SERVERS = ("triton_client.py",)  # needs a tritonserver: by hand, see docs/servers.md
-ON_RAY = ("cluster.py",)
+ON_RAY = ("cluster.py", "serve_cluster.py")
 DEMO = ("demo.py", "demo_training.py")  # each has a file of tests beside this one
 CLIP = "test:46x65@12.5*8"
 
@@ -125,3 +129,30 @@ def test_cluster(ray_address: str, model: str, tmp_path: Path, monkeypatch: pyte
     printed = [line.split() for line in done.stdout.splitlines() if ".png" in line]
     assert [Path(name).name for _, name in printed] == sorted(shares, key=lambda name: -shares[name])
     assert {Path(name).name: float(share) for share, name in printed} == pytest.approx(shares, abs=1e-4)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("fastapi") is None, reason="no Ray Serve: pip install 'ray[serve]'")
+def test_serve_cluster(ray_address: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    pixels = np.random.default_rng(0).integers(0, 256, (33, 46, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "street.png")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, EXAMPLES / "serve_cluster.py", model, "--port", str(port)]
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=tmp_path, stdout=silent, stderr=silent) as server:
+        answer = when_it_serves(f"http://127.0.0.1:{port}/segment", (tmp_path / "street.png").read_bytes())
+        server.send_signal(signal.SIGINT)
+    (tmp_path / "labels.png").write_bytes(answer)
+    with fcnrt.Segmenter(model, threads=1) as segment:
+        assert np.array_equal(fcnrt.read_labels(tmp_path / "labels.png"), segment(pixels))
+
+
+def when_it_serves(address: str, body: bytes) -> bytes:
+    """What is answered, once the server answers; the suite's own limit of time ends this where it does not."""
+    while True:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(address, body)) as answer:
+                return answer.read()
+        except OSError:
+            time.sleep(0.5)

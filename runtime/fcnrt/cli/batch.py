@@ -69,7 +69,7 @@ def _label(missing: list[Item], manifest: Manifest, options: argparse.Namespace)
                 with contextlib.closing(label(items)) as rows:
                     for row in progress(rows, "input", total=len(items)):
                         manifest.add(row)
-                        pace.add()
+                        pace.add(row)
                         tally.add(row)
     print_line(f"{tally.summary()} -> {options.store or options.output}")
     _tell_pace(crew, together.rate, alone.rate)

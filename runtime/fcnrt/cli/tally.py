@@ -41,26 +41,23 @@ class Tally:
 
 
 class Pace:
-    """The rate at which rows come, from the first ones on: the start of workers and engines is none of it."""
+    """The rate at which inputs are finished, from the first one on: the start of workers and engines is none of it.
 
-    _BURST = 0.05  # seconds: Ray brings the rows of a block at once
+    By the workers' clocks: Ray brings rows later, and in blocks.
+    """
 
     def __init__(self) -> None:
-        self._begun, self._burst_ended, self._ended, self._rows = 0.0, 0.0, 0.0, 0
+        self._first, self._last, self._rows = float("inf"), float("-inf"), 0
 
-    def add(self) -> None:
+    def add(self, row: Row) -> None:
         """Count a row."""
-        self._ended = time.perf_counter()
-        self._begun = self._begun or self._ended
-        if self._ended - self._begun < self._BURST:
-            self._burst_ended = self._ended
-        else:
-            self._rows += 1
+        self._first, self._last = min(self._first, row.finished), max(self._last, row.finished)
+        self._rows += 1
 
     @property
     def rate(self) -> float:
-        """Rows per second; 0 where too few have come."""
-        return self._rows / (self._ended - self._burst_ended) if self._rows else 0.0
+        """Inputs per second; 0 where too few have come."""
+        return (self._rows - 1) / (self._last - self._first) if self._last > self._first else 0.0
 
 
 def spread(items: Sequence[T], count: int) -> tuple[list[T], list[T]]:

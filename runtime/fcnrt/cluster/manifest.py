@@ -97,6 +97,7 @@ class Manifest:
                 *((name, arrow.float64()) for name in names),
                 ("confidence", arrow.float64()),
                 ("seconds", arrow.float64()),
+                ("finished", arrow.float64()),
                 ("worker", arrow.int64()),
                 ("host", arrow.string()),
                 ("error", arrow.string()),

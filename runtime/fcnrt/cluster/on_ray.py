@@ -118,6 +118,7 @@ def _with_results(rows: Any, results: list[Row]) -> Any:
         "shares": pyarrow.list_(pyarrow.float64()),
         "confidence": pyarrow.float64(),
         "seconds": pyarrow.float64(),
+        "finished": pyarrow.float64(),
         "worker": pyarrow.int64(),
         "host": pyarrow.string(),
         "error": pyarrow.string(),

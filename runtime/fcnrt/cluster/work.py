@@ -51,6 +51,7 @@ class Row:
         shares: of each class in all its frames.
         confidence: mean probability of the labels; None where there are none.
         seconds: that it took, files included.
+        finished: when, in seconds since 1970, by the worker's clock.
         worker: the process.
         host: the machine that it runs on.
         error: what was wrong, "" where nothing was.
@@ -63,6 +64,7 @@ class Row:
     shares: list[float]
     confidence: float | None
     seconds: float
+    finished: float
     worker: int
     host: str
     error: str
@@ -146,8 +148,9 @@ class _Tally:
         frames = max(1, self._frames)
         confidence = round(self._confidence / frames, 6) if self._frames else None
         shares = [round(float(share), 6) for share in self._shares / frames]
+        took = (round(seconds, 4), round(time.time(), 3))
         worker = (os.getpid(), socket.gethostname())
-        return Row(path, self._frames, *self._size, shares, confidence, round(seconds, 4), *worker, error)
+        return Row(path, self._frames, *self._size, shares, confidence, *took, *worker, error)
 
 
 def _words(error: Exception) -> str:

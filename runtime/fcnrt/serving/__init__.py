@@ -11,7 +11,7 @@ with InferenceServer(segmenter, "8000", name="street") as server:
     server.wait()
 """
 
-from .inference import InferenceServer, Limits
+from .inference import InferenceServer, Limits, inference_application
 from .live import LiveServer, LiveStream
 
-__all__ = ["InferenceServer", "Limits", "LiveServer", "LiveStream"]
+__all__ = ["InferenceServer", "Limits", "LiveServer", "LiveStream", "inference_application"]

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from fcnrt.cli import tally
 from fcnrt.cli.crews import Crew
 from fcnrt.cli.tally import Pace, spread
 from fcnrt.cluster.local import label_on_processes
+from fcnrt.cluster.work import Row
 
 
 @pytest.mark.parametrize(
-    "times, rate",
-    [
-        ([10, 12, 14, 16], 0.5),  # the first begins it
-        ([10, 10.01, 10.02, 14.02, 14.03, 14.04, 18.02], 0.5),  # blocks of three, of which the first begins it
-        ([10], 0),
-        ([], 0),
-    ],
+    "times, rate", [([10, 12, 14, 16], 0.5), ([16, 14, 10, 12], 0.5), ([10, 10], 0), ([10], 0), ([], 0)]
 )
-def test_the_rate_is_from_the_first_rows_on(times: list[float], rate: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_is_from_the_first_input_on(times: list[float], rate: float) -> None:
     pace = Pace()
-    for time in times:
-        monkeypatch.setattr(tally.time, "perf_counter", lambda time=time: time)
-        pace.add()
-    assert pace.rate == pytest.approx(rate)
+    for finished in times:
+        pace.add(Row("a.png", 1, 5, 7, [1.0], 0.5, 0.1, finished, 1, "host", ""))
+    assert pace.rate == rate
 
 
 def test_a_sample_is_spread_over_all() -> None:

@@ -184,7 +184,7 @@ def test_rows_are_json_lines(tmp_path: Path) -> None:
     (tmp_path / "manifest.jsonl").write_text("nonsense\n[1]\n{}\n")
     with Manifest(tmp_path, "x") as manifest:
         assert len(manifest.missing([Item("a", ())])) == 1
-        row = Row("a", 1, 5, 7, [1.0], 0.5, 0.1, 1, "host", "")
+        row = Row("a", 1, 5, 7, [1.0], 0.5, 0.1, 1e9, 1, "host", "")
         manifest.add(row)
         assert not manifest.missing([Item("a", ())])
         assert len(manifest.missing([Item("a", ((str(tmp_path / "gone"), "labels"),))])) == 1

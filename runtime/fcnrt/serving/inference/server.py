@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
+from typing import Any
 
+from ...errors import needs
 from ...segmenter import Segmenter
 from ..hosting import Host
 from .app import OPEN_PATHS, Service
@@ -14,6 +16,23 @@ _USUAL = Limits()
 _STRANGERS = 256  # more connections than requests: idle ones, those that are refused, and who asks for health
 _IDLE_S = 75  # clients keep connections, and a request on one that is just being closed fails
 _FAREWELL_S = 10  # for requests that are worked on at the end
+
+
+def inference_application(segmenter: Segmenter, *, name: str, limits: Limits = _USUAL) -> Any:
+    """What the server runs (ASGI), for servers of others' making, which let in whom they want.
+
+    Args:
+        segmenter: the model, which takes RGB; for the application alone, which closes neither it nor itself before the
+            process ends.
+        name: that clients call the model by.
+        limits: of what is taken on.
+
+    Raises:
+        MissingDependency: Starlette or prometheus_client is not installed.
+    """
+    with needs("Starlette", "fcnrt[serve]"):
+        from starlette.applications import Starlette
+    return Starlette(routes=Service(segmenter, name, limits).routes)
 
 
 class InferenceServer:
