@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test install soak fuzz compatibility lint kernels clean
+.PHONY: demo test install soak load fuzz compatibility lint kernels clean
 
 demo: $(INSTALLED)  ## train a slim FCN on generated streets, export it, label a drive
 	$(BIN)/python examples/demo.py
@@ -16,6 +16,9 @@ install: $(INSTALLED)  ## only install, into .venv
 
 soak: $(INSTALLED)  ## run live video for half an hour: memory, order, a server that dies again and again
 	$(BIN)/python -m pytest -s tests/soak.py
+
+load: $(INSTALLED)  ## ask a server with 64 clients for a minute, then at 80 % of what it reaches
+	$(BIN)/python -m pytest -s tests/load.py
 
 fuzz: $(INSTALLED)  ## damage model files for MINUTES (15), count what becomes of them
 	FUZZ_MINUTES=$(or $(MINUTES),15) $(BIN)/python -m pytest --timeout 0 tests/hostile/test_mutants.py -k thousands

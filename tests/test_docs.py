@@ -169,6 +169,14 @@ def test_soak_figures_are_the_recorded_ones() -> None:
     assert f"memory grew by {min(growth_mb):.0f} to {max(growth_mb):.0f} MB" in prose and len(growth_mb) == 3
 
 
+def test_load_figures_are_the_recorded_ones() -> None:
+    record, prose = (RESULTS / "load-cpu.txt").read_text(), page("docs/serving.md").prose
+    labelled, least = re.search(r"^(\d+) labelled for 64 clients in 60 s, at least (\d+)", record, flags=re.M).groups()  # type: ignore[union-attr]
+    assert f"{labelled} pictures of 121x163 got their labels, at least {least} for each client" in prose
+    growth, times = (re.search(pattern, record)[1] for pattern in (r"\+([\d.]+) MB", r"([\d.]+) times the median"))  # type: ignore[index]
+    assert f"memory grew by {growth} MB over" in prose and f"it was {float(times):.0f} times" in prose
+
+
 @pytest.mark.parametrize("folder", re.findall(r"^\| `([\w/]+/)` \|", page("docs/architecture.md").text, flags=re.M))
 def test_folder_in_the_map_exists(folder: str) -> None:
     assert (ROOT / folder).is_dir()
