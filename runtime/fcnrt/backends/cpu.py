@@ -9,7 +9,7 @@ from functools import partial
 from importlib import import_module
 
 from ..contract.precision import Precision
-from ..contract.tail import Tail
+from ..contract.tail import Tail, check_geometry
 from ..contract.types import Confidence, Frames, Labels, Scores, Shape
 from ..contract.windows import PictureFrames, Window
 from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
@@ -168,6 +168,7 @@ class CpuBackend(Backend):
 
     def _write_labels(self, scores: Scores, seen: tuple[int, int], labels: Labels) -> None:
         tail, frame_size = self.spec.tail, labels.shape[1:]
+        check_geometry(tail, len(self.spec.classes), scores.shape, (len(scores), *seen), str(self._model.path))
         if tail.kind == "none" and seen == frame_size:
             rows, columns = (slice(tail.offset, tail.offset + side) for side in frame_size)
             argmax_labels(scores[:, :, rows, columns], labels)

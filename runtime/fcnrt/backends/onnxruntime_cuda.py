@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..contract.precision import Precision
+from ..contract.tail import check_geometry
 from ..contract.types import Shape, label_dtype
 from ..errors import BackendError, FcnrtError
 from ..gpu.cuda import Gpu, Stream, device_count
@@ -106,7 +107,9 @@ class OrtCudaNetwork(Network):
         scores = self._scores.find(shape)
         if scores is None:  # ONNX Runtime finds their shape and makes them; they are the buffer from then on
             binding = self._run(frames, shape, "scores")
-            scores = self._scores.keep(shape, binding.get_outputs()[0])
+            made = binding.get_outputs()[0]
+            check_geometry(self.spec.tail, len(self.spec.classes), made.shape(), shape, str(self._model.path))
+            scores = self._scores.keep(shape, made)
         else:
             self._run(frames, shape, "scores", np.float32, scores.shape(), scores.data_ptr())
         batch, classes, height, width = scores.shape()

@@ -11,8 +11,10 @@ from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
 from ..contract.flavours import LEAN_MODULES, MODULES, cause, logger_of, version_tuple
+from ..contract.precision import Precision
 from ..contract.profiles import shape_text
 from ..contract.sidecar import Sidecar, rebuild
+from ..contract.tail import check_geometry
 from ..contract.types import Shape
 from ..errors import BackendError, FrameError, MissingDependency, ModelFileError, first_line, pip_install
 from ..gpu.cuda import Gpu, Graph, Memory, Stream
@@ -23,6 +25,7 @@ from .gpu import DeviceScores, GpuBackend, Network
 from .recent import Recent
 
 MAX_SHAPES = 8  # of frames, whose scores' shape is remembered
+_TYPES = {Precision.FP16: "HALF", Precision.FP32: "FLOAT"}  # TensorRT's names
 MAX_REPLAYS = 64  # combinations of shape and addresses that are remembered, a decoder's ring of frames among them
 
 
@@ -122,7 +125,9 @@ class TrtNetwork(Network):
         return _Context(self._engine, self._engine.profile_for(shape), self.stream, self._activations)
 
     def _infer_scores_shape(self, shape: Shape) -> tuple[int, ...]:
-        return self._shared_context(shape).scores_shape(shape)
+        scores, sidecar = self._shared_context(shape).scores_shape(shape), self._engine.sidecar
+        check_geometry(sidecar.spec.tail, len(sidecar.spec.classes), scores, shape, str(sidecar.path))
+        return scores
 
 
 @dataclass
@@ -218,6 +223,19 @@ class _Engine:
             raise ModelFileError(
                 f"{self.sidecar.path}: expected tensors {expected} and {len(self.sidecar.profiles)} profiles as its "
                 f"sidecar says, got {names} and {profiles}; {rebuild()}"
+            )
+        self._check_output()
+
+    def _check_output(self) -> None:
+        """The output's type, and its classes where it has some, as the sidecar says: what reads it goes by that."""
+        output, facts = self.sidecar.output, self.sidecar
+        got = getattr(self.engine.get_tensor_dtype(output), "name", "")
+        classes = [int(size) for size in self.engine.get_tensor_shape(output)][1:2] if output == "scores" else []
+        expected = _TYPES[facts.scores_type] if output == "scores" else "UINT8"
+        if got != expected or classes not in ([], [len(facts.spec.classes)]):
+            raise ModelFileError(
+                f"{facts.path}: expected {output} of type {expected} and {len(facts.spec.classes)} classes as its "
+                f"sidecar says, got {got} and {''.join(map(str, classes)) or 'no'} classes; {rebuild()}"
             )
 
 

@@ -14,14 +14,17 @@ from typing import Any, BinaryIO
 from ..errors import ModelFileError, needs
 from .certificate import KEY, digest
 from .files import atomic_path
+from .graph_tail import check_tail
 from .interface import Tensor
-from .operators import check_operators
+from .operators import check_operators, check_sizes, probed_shapes
 from .precision import Precision
 from .seal import PROPERTY, broken, graph_digest, read_seal, sealed, weights_digest
 from .spec import EXPORT_AGAIN, PREFIX, ModelSpec
+from .tail import check_geometry
 from .weights import Place, properties, with_property, without_weights
 
 PARITY = PREFIX + KEY
+SCORES_RANK = 4
 _CAST = "uint8", "int32", "uint16"  # outer types that engines make of, or into, floats: by one Cast
 Fixed = tuple[int | None, int | None, int | None]  # batch, height, width; None where they are free
 
@@ -55,12 +58,23 @@ class OnnxFile:
         self.spec = ModelSpec.from_metadata(self._metadata, str(path))
         self.proto = _parsed(path, data)
         scores = _checked_scores(self.proto.graph, self.spec, path)
-        check_operators(_parsed(path, skeleton), path)  # which copies what it looks at: no weights
+        self._check_graph(_parsed(path, skeleton))  # which copies what it looks at: no weights
         self.scores_type = precisions()[scores.type.tensor_type.elem_type]
         self.labels_type = _type_name(self.proto.graph.output[0])
         dims = _dims(self.proto.graph.input[0])
         batch, height, width = (dims[axis].dim_value or None for axis in self.spec.interface.frame_axes)
         self.fixed_shape: Fixed = batch, height, width
+
+    def _check_graph(self, model: Any) -> None:
+        """What the graph is made of, and whether it is the one that the facts speak of."""
+        check_operators(model, self.path)
+        shapes = probed_shapes(model, self.spec.min_size)
+        check_sizes(shapes, self.path)
+        check_tail(model.graph, self.spec.tail, str(self.path))
+        scores, axes = shapes.get("scores", []), self.spec.interface.frame_axes
+        if len(scores) == SCORES_RANK and all(scores[2:]):
+            frames = [shapes["frames"][axis] for axis in axes]
+            check_geometry(self.spec.tail, len(self.spec.classes), scores, frames, str(self.path))
 
     @property
     def parity(self) -> Any:

@@ -28,6 +28,7 @@ MAX_SIZE = 1 << 16  # in constants that are sizes
 MAX_ELEMENTS = 1 << 28  # of a tensor, for a frame of PROBE: the largest weights have 2^27
 PROBE = 64
 _OPEN_END = (1 << 31) - 1  # of a Slice, and beyond
+Shapes = dict[str, list[int]]
 _SMALL = 64  # elements of a tensor that may be sizes
 
 
@@ -53,7 +54,7 @@ def _foreign(model: Any) -> Iterator[str]:
     for node in graph.node:
         yield from _foreign_node(node)
         yield from _foreign_constants(node, small)
-    yield from _foreign_sizes(model)
+    yield from _foreign_integers(model)
 
 
 def _foreign_node(node: Any) -> Iterator[str]:
@@ -77,21 +78,41 @@ def _foreign_constants(node: Any, small: dict[str, list[float]]) -> Iterator[str
             yield f"Resize by a scale beyond {MAX_SCALE}"
 
 
-def _foreign_sizes(model: Any) -> Iterator[str]:
-    """Whole numbers that would be giant sizes, and giant tensors that a small frame would already make."""
+def _foreign_integers(model: Any) -> Iterator[str]:
+    """Whole numbers that would be giant sizes."""
     integers = (6, 7)  # TensorProto.INT32 and INT64
     for tensor in model.graph.initializer:
         values = _values(tensor) if tensor.data_type in integers and _elements(tensor.dims) <= _SMALL else []
         if any(MAX_SIZE < abs(value) < _OPEN_END for value in values):
             yield f"constant {tensor.name[:_SMALL]} beyond {MAX_SIZE}"
-    probe = _probe(model)
-    frames = [dim.dim_value for dim in probe.graph.input[0].type.tensor_type.shape.dim]
+
+
+def check_sizes(shapes: Shapes, path: Path) -> None:
+    """Raise ModelFileError where a small frame would already make giant tensors.
+
+    Args:
+        shapes: what `probed_shapes` found.
+        path: the file's name, for messages.
+    """
+    frames = shapes["frames"]
     limit = MAX_ELEMENTS * max(1, _elements(frames) // (3 * PROBE * PROBE))  # sizes may be fixed to larger ones
-    if max(_sizes_of_tensors(probe), default=0) > limit:
-        yield f"a tensor of more than {limit} elements for frames of {'x'.join(map(str, frames))}"
+    if max(map(_elements, shapes.values())) > limit:
+        reason = f"a tensor of more than {limit} elements for frames of {'x'.join(map(str, frames))}"
+        raise ModelFileError(f"{path}: not a file of export/to_onnx.py ({reason}); {EXPORT_AGAIN}")
 
 
-def _probe(model: Any) -> Any:
+def probed_shapes(model: Any, least: int = 1) -> Shapes:
+    """The shapes of tensors by name, as far as onnx can tell them, 0 where it cannot.
+
+    Args:
+        model: the onnx.ModelProto, whose operators were checked.
+        least: height and width that its frames have at least; they are taken to be PROBE, or what it fixes.
+    """
+    probe = _probe(model, max(least, PROBE))
+    return {value.name: _sizes(value) for value in (*probe.graph.input, *_inferred(probe))}
+
+
+def _probe(model: Any, side: int) -> Any:
     """The model for one small frame, where it is not fixed to other sizes."""
     import onnx
 
@@ -101,20 +122,23 @@ def _probe(model: Any) -> Any:
     for value in (*probe.graph.input, *probe.graph.output):
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if not dim.dim_value:
-                dim.dim_value = PROBE if axis else 1
+                dim.dim_value = side if axis else 1
     return probe
 
 
-def _sizes_of_tensors(model: Any) -> Iterator[int]:
-    """Elements of each tensor whose shape onnx can tell."""
+def _inferred(model: Any) -> list[Any]:
+    """The descriptions of tensors whose shape onnx can tell."""
     import onnx
 
     try:
         found = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return  # the engine will say what is wrong with it
-    for value in found.graph.value_info:
-        yield _elements([dim.dim_value for dim in value.type.tensor_type.shape.dim])
+        return []  # the engine will say what is wrong with it
+    return list(found.graph.value_info)
+
+
+def _sizes(value: Any) -> list[int]:
+    return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
 def _elements(sizes: Any) -> int:

@@ -17,6 +17,7 @@ from .validation import check_format, number, one_of, positive, several, text, t
 FORMAT = 1  # of the metadata that is written, and the newest that is read
 PREFIX = "fcn."  # of our keys in an ONNX file's metadata
 EXPORT_AGAIN = "export the checkpoint again with export/to_onnx.py"
+PALETTE_NAMES = ("voc", "cityscapes", "camvid", "generated")
 Color = Literal["rgb", "bgr"]
 BYTES_TO_LABELS = Interface()
 # What other programs read of an image model, by the ONNX standard's names.
@@ -24,7 +25,9 @@ _PIXEL_FORMATS = {"rgb": "Rgb8", "bgr": "Bgr8"}
 
 
 def _palette(value: Any) -> str | tuple[tuple[int, int, int], ...]:
-    return value if isinstance(value, str) else several(triple(whole(0, 255)), "colours, or a palette's name")(value)
+    if isinstance(value, str):
+        return one_of(*PALETTE_NAMES)(value)
+    return several(triple(whole(0, 255)), "colours, or a palette's name")(value)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from ..errors import ModelFileError
 from .validation import one_of, whole
 
 MAX_TAIL = 4096  # strides, offsets and minimum sizes beyond this are no FCN's
+_WHOLE = 32  # pixels of which networks without a tail make whole multiples
 TailKind = Literal["half_pixel", "align_corners", "deconv", "none"]
 
 
@@ -34,3 +37,32 @@ def parse_tail(value: Any) -> Tail:
     kind = one_of(*get_args(TailKind))(value["kind"])
     least_stride = 1 if kind == "deconv" else 0
     return Tail(kind, whole(least_stride, MAX_TAIL)(value["stride"]), whole(0, MAX_TAIL)(value["offset"]))
+
+
+def check_geometry(tail: Tail, classes: int, scores: Sequence[int], frames: Sequence[int], source: str) -> None:
+    """Raise ModelFileError where scores cannot be what a tail makes labels of.
+
+    Args:
+        tail: that the file says.
+        classes: that the file names.
+        scores: (N, C, h, w) that its graph or engine gives.
+        frames: (N, H, W) that the network saw.
+        source: the file's name.
+    """
+    sizes = zip(scores[2:], frames[1:], strict=True)
+    if scores[1] != classes or not all(_fits(tail, samples, pixels) for samples, pixels in sizes):
+        shapes = [" x ".join(map(str, shape[1:])) for shape in (frames, scores)]
+        raise ModelFileError(
+            f"{source}: says {classes} classes and the tail {tail.kind}, stride {tail.stride}, offset {tail.offset}, "
+            f"but for frames of {shapes[0]} its scores are {shapes[1]}; its facts are another file's, make it again"
+        )
+
+
+def _fits(tail: Tail, samples: int, pixels: int) -> bool:
+    """Whether an axis has the samples that its pixels need, and not many more than padding explains."""
+    if tail.kind == "none":
+        return 0 <= samples - tail.offset - pixels <= 2 * (tail.offset + _WHOLE)
+    if tail.kind == "deconv":
+        surplus = (samples + 1) * tail.stride - tail.offset - pixels
+        return 0 <= surplus <= 2 * (tail.offset + tail.stride)
+    return 1 <= samples <= pixels

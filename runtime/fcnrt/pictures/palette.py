@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..contract.spec import PALETTE_NAMES
 from ..contract.types import UInt8Array
 from ..errors import FcnrtError, FrameError
 from .generated import generated_colours
@@ -56,8 +57,6 @@ CAMVID: UInt8Array = np.array(
     ],
     dtype=np.uint8,
 )
-
-PALETTE_NAMES = ("voc", "cityscapes", "camvid", "generated")
 
 # Rows blended at a time: two 16-bit buffers of 16 rows at 1080p stay in the second-level cache.
 _BAND_ROWS = 16

@@ -252,6 +252,35 @@ def test_a_cut_shows_and_the_place_in_the_file_does_not() -> None:
     assert weights_digest(io.BytesIO(data), {"x": Place(0, 4000), "y": Place(4000, 4000)}) != expected
 
 
+TAIL = r"says the tail \w+, stride \d+, offset \d+, but its graph has the tail none, stride 0, offset 16"
+FACTS = {
+    "a class less": ("fcn.classes", '["a", "b", "c", "d", "e", "f"]', "expected input frames"),
+    "another tail": ("fcn.tail", '{"kind": "align_corners", "stride": 0, "offset": 0}', TAIL),
+    "another stride": ("fcn.tail", '{"kind": "deconv", "stride": 32, "offset": 31}', TAIL),
+    "another offset": ("fcn.tail", '{"kind": "deconv", "stride": 8, "offset": 131}', TAIL),
+    "no tail": ("fcn.tail", '{"kind": "none", "stride": 0, "offset": 0}', TAIL),
+    "no palette": ("fcn.palette", '"rainbow"', "expected one of voc, cityscapes, camvid, generated, got 'rainbow'"),
+    "a colour less": ("fcn.palette", "[[1, 2, 3]]", "1 colours for 7 classes"),
+    "two means": ("fcn.mean", "[0.5, 0.5]", "expected three values"),
+    "a giant number": ("fcn.min_size", "9" * 3000, "expected a whole number from 1 to 4096"),
+}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts_of_another_file_are_refused_though_they_are_sealed(name: str, model: Path) -> None:
+    key, value, expected = FACTS[name]
+    exports.save(changed_facts(model, key, value), model)
+    with pytest.raises(ModelFileError, match=expected) as refusal:
+        read_model(model)
+    assert len(str(refusal.value)) < 500
+
+
+def changed_facts(model: Path, key: str, value: str) -> onnx.ModelProto:
+    proto = onnx.load(model)
+    fact(key, value)(proto)
+    return proto
+
+
 # Engines: the seal lies in the sidecar.
 
 
@@ -276,6 +305,25 @@ def test_edited_sidecars_are_refused(edit: Callable[[dict[str, Any]], Any], engi
     change_sidecar(engine, edit)
     with pytest.raises(ModelFileError, match=f"{engine}: {BROKEN}"):
         Segmenter(engine, device="cuda")
+
+
+SIDECAR_FACTS = {
+    "tail": (lambda facts: facts["model"]["tail"].update(kind="align_corners", offset=0), "its scores are"),
+    "stride": (lambda facts: facts["model"].update(tail={"kind": "deconv", "stride": 64, "offset": 16}), "its scores"),
+    "classes": (lambda facts: facts["model"]["classes"].pop(), r"and 6 classes as its sidecar says, got FLOAT and 7"),
+    "scores": (lambda facts: facts["engine"].update(scores="fp16"), r"expected scores of type HALF .*, got FLOAT"),
+    "output": (lambda facts: facts["engine"].update(output="labels"), r"expected tensors \['frames', 'labels'\]"),
+    "profiles": (lambda facts: facts["engine"]["profiles"].append(facts["engine"]["profiles"][0]), "and 2 profiles"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIDECAR_FACTS)
+def test_sidecars_of_other_engines_are_refused_though_they_are_sealed(name: str, engine: Path) -> None:
+    edit, expected = SIDECAR_FACTS[name]
+    change_sidecar(engine, edit)
+    assert main(["seal", str(engine)]) == 0
+    with pytest.raises(ModelFileError, match=expected):
+        Segmenter(engine, device="cuda")(np.zeros((64, 96, 3), np.uint8))  # a tail is told before a kernel goes by it
 
 
 def test_sidecars_are_sealed_again(engine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,7 +364,7 @@ def test_a_certificate_and_the_model_are_of_the_same_bytes(model: Path, monkeypa
 def test_the_advice_to_seal_works_as_it_is_printed(model: Path, tmp_path: Path) -> None:
     spaced = tmp_path / "a file.onnx"
     shutil.copy(model, spaced)
-    edited(spaced, fact("fcn.tail", '{"kind": "none", "stride": 0, "offset": 0}'))
+    edited(spaced, fact("fcn.palette", '"voc"'))
     with pytest.raises(ModelFileError) as refusal:
         read_model(spaced)
     advice = str(refusal.value).partition("seal it: ")[2]
