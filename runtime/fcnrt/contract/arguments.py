@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from difflib import get_close_matches
 from typing import NoReturn
 
@@ -18,7 +19,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 
     def error(self, message: str) -> NoReturn:
-        super().error(one_line(message + self._suggestion(message)))
+        """In one line; argparse puts the usage in front, which pushes what is wrong out of sight where it is long."""
+        if "arguments are required" in message:
+            self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: error: {one_line(message + self._suggestion(message))}\n")
 
     def _suggestion(self, message: str) -> str:
         unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)

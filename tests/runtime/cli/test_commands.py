@@ -57,7 +57,12 @@ def test_a_near_miss_is_told_what_was_meant(
     words: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, _, err = words_of(capsys, *words)
-    assert status == 2 and err.rstrip().endswith(expected)
+    assert status == 2 and err.rstrip().endswith(expected) and len(err.splitlines()) == 1
+
+
+def test_what_a_command_needs_is_told_with_its_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = words_of(capsys, "segment")
+    assert status == 2 and err.startswith("usage: fcnrt segment ") and err.splitlines()[-1].endswith("model, INPUT")
 
 
 def test_export_is_to_onnx_under_another_name(exported: Export, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ SUFFIXES = ("mp4", "mov", "mkv")
 
 @pytest.fixture(autouse=True)
 def errors_for_full_disks():
-    """What else runs in this process may have made the end of it of a limit on file sizes."""
+    """Triton's compiler, which other tests load, makes the end of the process of a limit on file sizes."""
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGXFSZ, before)
