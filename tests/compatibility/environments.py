@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +72,16 @@ def versions(python: Path) -> dict[str, str]:
     return dict(line.lower().split("==", 1) for line in frozen.splitlines() if "==" in line)
 
 
-def printed(command: list[str], helpers: bool, log: Path) -> tuple[str, Iterator[Any]]:
+def printed(command: list[str], helpers: bool) -> tuple[str, list[Any]]:
     """How a process ended, and what it had printed in JSON until then."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if helpers:
         environment["PYTHONPATH"] = str(HELPERS)
-    with log.open("w") as out:
+    with tempfile.TemporaryFile("w+", errors="replace") as out:
         try:
             done = subprocess.run(command, env=environment, stdout=out, stderr=subprocess.DEVNULL, timeout=PATIENCE_S)
             ending = f"the process ended with status {done.returncode}"
         except subprocess.TimeoutExpired:
             ending = f"no answer within {PATIENCE_S} s"
-    lines = log.read_text(errors="replace").splitlines()
-    return ending, (json.loads(line) for line in lines if line.startswith("{"))
+        out.seek(0)
+        return ending, [json.loads(line) for line in out if line.startswith("{")]

@@ -88,6 +88,18 @@ def tract(path):
     return lambda frames: model.run([frames])[0].to_numpy()
 
 
+def ours(path):
+    import fcnrt
+
+    segmenter = fcnrt.Segmenter(path, threads=1)
+
+    def run(frames):
+        planes = frames.dtype == np.float32  # which fcnrt makes itself
+        return segmenter(np.moveaxis(frames, 1, 3).astype(np.uint8) if planes else frames)
+
+    return run
+
+
 RUNTIMES = {
     "onnxruntime": onnx_runtime,
     "openvino": open_vino,
@@ -97,6 +109,7 @@ RUNTIMES = {
     "onnxslim": slimmed,
     "MNN": mnn,
     "tract": tract,
+    "fcnrt": ours,
 }
 
 

@@ -72,6 +72,7 @@ RUNTIMES = (
     Runtime("onnxslim {onnxslim}, then ONNX Runtime {onnxruntime}", "onnxslim", ("onnxslim", "onnx", "onnxruntime")),
     Runtime("MNN {mnn}", "MNN", ("MNN", "numpy")),
     Runtime("tract {tract}", "tract", ("tract", "numpy")),
+    Runtime("fcnrt itself, with the oldest numpy: {numpy}", "fcnrt", ("numpy==1.26.0", f"{ROOT}[cpu]")),
 )
 
 
@@ -156,7 +157,7 @@ def labelled(command: list[str], helpers: bool = False) -> dict[str, dict[str, f
     names = sorted(path.name for path in FILES.glob("*.onnx"))
     files: dict[str, dict[str, float | str]] = {}
     while names:
-        ending, lines = printed([*command, *names], helpers, FOLDER / "printed.txt")
+        ending, lines = printed([*command, *names], helpers)
         files.update({line["file"]: line["shares"] for line in lines})
         if names := [name for name in names if name not in files]:
             files[names.pop(0)] = {"every shape": ending}
