@@ -11,6 +11,7 @@ from typing import Any
 from ..contract.files import discard, part_name, put_in_place
 from ..contract.types import UInt8Array
 from ..contract.windows import Window
+from ..errors import MediaError
 from ..pictures.inputs import check_suffix
 from .gdal import gdal
 from .reading import Raster
@@ -42,6 +43,8 @@ def label_file(
         MissingDependency: rasterio is not installed.
     """
     check_suffix(path, LABEL_SUFFIXES)
+    if not path.parent.is_dir():
+        raise MediaError(f"{path}: cannot write: no such folder")
     part = part_name(path)
     try:
         with gdal(path) as rasterio:
