@@ -35,7 +35,12 @@ def heic(frame_hwc: np.ndarray, quality: int = 10) -> bytes:
 def _encoded(frame_hwc: np.ndarray, quality: int) -> tuple[bytes, bytes]:
     """The box that says how to decode, and the picture as it lies in an MP4 file."""
     made = io.BytesIO()
-    options = {"preset": "ultrafast", "crf": str(quality), "x265-params": "log-level=none:pools=1:frame-threads=1"}
+    # Without B frames: a single frame gets a decoding time from memory that was never written otherwise.
+    options = {
+        "preset": "ultrafast",
+        "crf": str(quality),
+        "x265-params": "log-level=none:pools=1:frame-threads=1:bframes=0",
+    }
     with av.open(made, "w", format="mp4") as container:
         stream = container.add_stream("libx265", rate=25, options=options)
         stream.height, stream.width = frame_hwc.shape[:2]

@@ -68,9 +68,9 @@ def open_container(
         MissingDependency: PyAV is not installed.
     """
     av, name, began = pyav(), public(where), monotonic()
+    accelerator = _accelerator(name, hwaccel)
     check_options(av, options)
     path, usual_form, defaults, waits = _for_ffmpeg(where)
-    accelerator = _accelerator(name, hwaccel)
     try:
         return av.open(
             path,
