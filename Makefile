@@ -20,7 +20,7 @@ soak: $(INSTALLED)  ## run live video for half an hour: memory, order, a server 
 load: $(INSTALLED)  ## ask a server with 64 clients for a minute, then at 80 % of what it reaches
 	$(BIN)/python -m pytest -s tests/load.py
 
-fuzz: $(INSTALLED)  ## damage model files for MINUTES (15), count what becomes of them
+fuzz: $(INSTALLED)  ## damage models, sidecars and checkpoints for MINUTES (15), count what becomes of them
 	FUZZ_MINUTES=$(or $(MINUTES),15) $(BIN)/python -m pytest --timeout 0 tests/hostile/test_mutants.py -k thousands
 
 compatibility: $(INSTALLED)  ## run the tests on every Python that is found, and exported files in the runtimes of others

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..errors import ModelFileError
+from .operators import values_of
 from .spec import EXPORT_AGAIN
 from .tail import Tail
 
@@ -41,7 +43,7 @@ def tail_of(graph: Any) -> Tail | None:
     scales = _numbers(graph, reader.input[2]) if len(reader.input) > 2 and reader.input[2] else []
     if not scales:
         return Tail("half_pixel")
-    stride = int(scales[-1])
+    stride = round(scales[-1])
     return Tail("deconv", stride, _window_start(graph, reader.output[0]) + stride // 2)
 
 
@@ -52,8 +54,8 @@ def _window_start(graph: Any, name: str) -> int:
         if node is None:
             break
         if node.op_type == "Slice":
-            starts = _numbers(graph, node.input[1])
-            return int(starts[0]) if starts else 0
+            starts = _numbers(graph, node.input[1]) if len(node.input) > 1 else []
+            return int(starts[0]) if starts and math.isfinite(starts[0]) else 0
         name = node.output[0]
     return 0
 
@@ -66,10 +68,8 @@ def _reader(graph: Any, name: str) -> Any:
 
 def _numbers(graph: Any, name: str) -> list[float]:
     """A constant's numbers; none where it is computed."""
-    import onnx
-
     tensor = next((tensor for tensor in graph.initializer if tensor.name == name), None)
-    return [] if tensor is None else onnx.numpy_helper.to_array(tensor).ravel().tolist()
+    return [] if tensor is None else values_of(tensor)
 
 
 def _text(tail: Tail) -> str:

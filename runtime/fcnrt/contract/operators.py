@@ -27,6 +27,7 @@ MAX_SCALE = 64  # of a Resize: the largest stride of a network is 32
 MAX_SIZE = 1 << 16  # in constants that are sizes
 MAX_ELEMENTS = 1 << 28  # of a tensor, for a frame of PROBE: the largest weights have 2^27
 PROBE = 64
+_STEPS = ("strides", "dilations", "kernel_shape")
 _OPEN_END = (1 << 31) - 1  # of a Slice, and beyond
 Shapes = dict[str, list[int]]
 _SMALL = 64  # elements of a tensor that may be sizes
@@ -50,7 +51,7 @@ def _foreign(model: Any) -> Iterator[str]:
         yield "functions, training or sparse tensors"
     if len(graph.node) > MAX_NODES:
         yield f"{len(graph.node)} operators, expected at most {MAX_NODES}"
-    small = {tensor.name: _values(tensor) for tensor in graph.initializer if _elements(tensor.dims) <= _SMALL}
+    small = {tensor.name: values_of(tensor) for tensor in graph.initializer if _elements(tensor.dims) <= _SMALL}
     for node in graph.node:
         yield from _foreign_node(node)
         yield from _foreign_constants(node, small)
@@ -66,11 +67,15 @@ def _foreign_node(node: Any) -> Iterator[str]:
             yield f"{node.op_type} with a graph or a long list"
         if not all(abs(number) <= MAX_NUMBER for number in numbers):
             yield f"{node.op_type} with {attribute.name[:_SMALL]} beyond {MAX_NUMBER}"
+        if attribute.name in _STEPS and any(step < 1 for step in attribute.ints):
+            yield f"{node.op_type} with {attribute.name} below 1"
 
 
 def _foreign_constants(node: Any, small: dict[str, list[float]]) -> Iterator[str]:
     inputs = [small.get(name) for name in node.input]
-    if node.op_type == "ConstantOfShape" and (inputs[0] is None or not 0 <= _elements(inputs[0]) <= MAX_NUMBERS):
+    if node.op_type == "ConstantOfShape" and (
+        inputs[:1] in ([], [None]) or not 0 <= _elements(inputs[0]) <= MAX_NUMBERS
+    ):
         yield "ConstantOfShape of more than a few numbers"
     if node.op_type == "Resize" and len(node.input) > 2 and node.input[2]:
         scales = inputs[2]
@@ -82,7 +87,7 @@ def _foreign_integers(model: Any) -> Iterator[str]:
     """Whole numbers that would be giant sizes."""
     integers = (6, 7)  # TensorProto.INT32 and INT64
     for tensor in model.graph.initializer:
-        values = _values(tensor) if tensor.data_type in integers and _elements(tensor.dims) <= _SMALL else []
+        values = values_of(tensor) if tensor.data_type in integers and _elements(tensor.dims) <= _SMALL else []
         if any(MAX_SIZE < abs(value) < _OPEN_END for value in values):
             yield f"constant {tensor.name[:_SMALL]} beyond {MAX_SIZE}"
 
@@ -148,7 +153,7 @@ def _elements(sizes: Any) -> int:
     return total
 
 
-def _values(tensor: Any) -> list[float]:
+def values_of(tensor: Any) -> list[float]:
     """The numbers of a small tensor; none where it holds no numbers, or not as many as it says."""
     import onnx
 

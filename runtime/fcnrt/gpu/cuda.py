@@ -288,6 +288,12 @@ class Kernel(_Lent):
     def launch(self, stream: Stream, grid: tuple[int, int, int], *arguments: int | float) -> None:
         """Enqueue the kernel on a grid of blocks; pointers are device addresses."""
         values = (*arguments, *[0] * _SCRATCH_POINTERS)
+        if len(values) != len(self._types):
+            own = len(self._types) - _SCRATCH_POINTERS
+            raise BackendError(
+                f"a kernel beside the engine takes {own} arguments, expected {len(arguments)}; "
+                "its sidecar was changed, build the engine again"
+            )
         packed = (values, self._types)
         block = (self._threads, 1, 1)
         self.gpu.call("cuLaunchKernel", self._function, *grid, *block, self._shared_bytes, stream.handle, packed, 0)
