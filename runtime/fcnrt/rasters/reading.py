@@ -22,6 +22,7 @@ DRIVERS = {
     "GTiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "JP2OpenJPEG": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
 }
+MAX_SIDE = 1 << 20  # pixels; beyond it lie no pictures, but headers that were made to take the machine's time
 SAMPLE = 1024  # side of the part in the middle by which levels are proposed
 CENTRAL = 2, 98  # percent of its values that are between them
 
@@ -55,6 +56,7 @@ class Raster:
         with contextlib.ExitStack() as opened:
             self.dataset: Any = self._open()
             opened.callback(self.dataset.close)
+            self._check_size()
             self.bands, note = chosen_bands(self.dataset, self.path, bands)
             self.notes.extend([note] if note else [])
             self.shape = (self.dataset.height, self.dataset.width, 3)
@@ -124,6 +126,13 @@ class Raster:
     def _bits(self) -> int:
         said = self.dataset.tags(self.bands[0], ns="IMAGE_STRUCTURE").get("NBITS")
         return int(said) if said else 8 * np.dtype(self.dataset.dtypes[self.bands[0] - 1]).itemsize
+
+    def _check_size(self) -> None:
+        height, width = self.dataset.shape
+        if max(height, width) > MAX_SIDE:
+            raise MediaError(
+                f"{self.path}: refused, it claims {height}x{width} pixels, more than {MAX_SIDE} along an axis"
+            )
 
     def _check_values(self) -> None:
         if self._colours is not None:

@@ -306,6 +306,15 @@ def test_damaged_and_foreign_files(segment: fcnrt.Segmenter, frame: np.ndarray, 
     assert [path.name for path in target.parent.iterdir()] == ["labels.tif"] and target.read_bytes() == b"of yesterday"
 
 
+def test_headers_that_claim_more_than_any_picture_has(tmp_path: Path) -> None:
+    layout = {"tiled": True, "blockxsize": 16384, "blockysize": 16384, "sparse_ok": True}
+    path, side = tmp_path / "vast.tif", (1 << 20) + 16
+    with rasterio.open(path, "w", driver="GTiff", count=3, height=99, width=side, dtype="uint8", **layout):
+        pass
+    with pytest.raises(fcnrt.MediaError, match=f"refused, it claims 99x{side} pixels, more than {1 << 20}"):
+        Raster(path)
+
+
 def test_an_interrupt_leaves_nothing_half(segment: fcnrt.Segmenter, frame: np.ndarray, tmp_path: Path) -> None:
     class Interrupted(Raster):
         def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
