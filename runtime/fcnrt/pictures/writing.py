@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..contract.files import discard, part_name, put_in_place
+from ..contract.files import discard, discard_left_behind, part_name, put_in_place
 from ..contract.types import UInt8Array
 from ..errors import FrameError, MediaError, first_line, needs
 from .inputs import check_suffix
@@ -110,6 +110,7 @@ def _encoded(picture: Image.Image, file_format: str, **options: int) -> bytes:
 
 def _save(picture: Image.Image, path: Path, suffixes: tuple[str, ...]) -> None:
     check_suffix(path, suffixes)
+    discard_left_behind(path.parent, path.suffix)
     part = part_name(path)
     options: dict[str, Any] = {"quality": _LOSSY_QUALITY} if path.suffix.lower() in _LOSSY_SUFFIXES else {}
     try:

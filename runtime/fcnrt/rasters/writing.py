@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..contract.files import discard, part_name, put_in_place
+from ..contract.files import discard, discard_left_behind, part_name, put_in_place
 from ..contract.types import UInt8Array
 from ..contract.windows import Window
 from ..errors import MediaError
@@ -45,6 +45,7 @@ def label_file(
     check_suffix(path, LABEL_SUFFIXES)
     if not path.parent.is_dir():
         raise MediaError(f"{path}: cannot write: no such folder")
+    discard_left_behind(path.parent, path.suffix)
     part = part_name(path)
     try:
         with gdal(path) as rasterio:

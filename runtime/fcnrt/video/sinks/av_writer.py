@@ -41,7 +41,7 @@ class VideoWriter:
     """Writes frames to an H.264 video; a context manager.
 
     `close()` puts the file in its place. Leaving the block does so too, by an exception or Ctrl-C as well: what was
-    written until then is a playable file. Meanwhile it is called `.fcnrt-XXXXXXXX.mp4` in the same folder, and what a
+    written until then is a playable file. Meanwhile it is called `.fcnrt-*.mp4` in the same folder, and what a
     killed process leaves there is playable, too, but for the last second or two. No frame written, no file.
 
     Args:
