@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from .work import Item, Row
 
 NAME = "manifest.jsonl"
 TABLE = "table.parquet"
-_WRITTEN_AT_ONCE = 10_000  # rows of the table
+_WRITTEN_AT_ONCE = 1_000  # rows of the table
 
 
 class Manifest:
@@ -87,7 +88,6 @@ class Manifest:
         """
         arrow, parquet = load_arrow()
         names = [f"share: {name}" for name in _distinct(classes)]
-        rows = list({row["path"]: row for row in self._rows()}.values())
         schema = arrow.schema(
             [
                 ("path", arrow.string()),
@@ -107,10 +107,15 @@ class Manifest:
             atomic_path(self._folder / TABLE) as part,
             parquet.ParquetWriter(part, schema) as writer,
         ):
-            for first in range(0, len(rows), _WRITTEN_AT_ONCE):
-                columns = [_flat(row, names) for row in rows[first : first + _WRITTEN_AT_ONCE]]
-                writer.write_table(arrow.Table.from_pylist(columns, schema))
+            rows = self._last_rows()
+            while piece := [_flat(row, names) for row in itertools.islice(rows, _WRITTEN_AT_ONCE)]:
+                writer.write_table(arrow.Table.from_pylist(piece, schema))
         return self._folder / TABLE
+
+    def _last_rows(self) -> Iterator[dict[str, Any]]:
+        """The last row of each input; never all at once, there may be millions."""
+        last = {row["path"]: number for number, row in enumerate(self._rows())}
+        return (row for number, row in enumerate(self._rows()) if last[row["path"]] == number)
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         """What was written down of this model and these settings."""
