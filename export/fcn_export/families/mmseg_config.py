@@ -15,6 +15,7 @@ from .base import InputContract, Told
 from .resnet import STEPS
 
 MAX_TEXT = 1_000_000  # characters; configs have thousands
+MAX_LEVEL = 1e6  # of a mean or std
 MAX_STEP = 64  # of a stride or a dilation; configs have up to 4
 
 
@@ -70,7 +71,7 @@ def _contract(config: Mapping[str, Any], model: Mapping[str, Any], published: In
     new = _dict(model.get("data_preprocessor") or config.get("data_preprocessor"))
     facts = new or old
     mean, std = facts.get("mean"), facts.get("std")
-    if not _is_triple(mean) or not _is_triple(std):
+    if not _is_triple(mean) or not _is_triple(std) or min(std) <= 0:
         return None
     rgb = facts.get("to_rgb", True) if facts is old else facts.get("bgr_to_rgb", False)
     return InputContract("rgb" if rgb else "bgr", published.scale, tuple(mean), tuple(std))
@@ -119,7 +120,11 @@ def _are_steps(value: Any) -> bool:
 
 
 def _is_triple(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(type(number) in (int, float) for number in value)
+    return isinstance(value, list) and len(value) == 3 and all(map(_is_finite, value))
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < MAX_LEVEL
 
 
 def _names(value: Any) -> tuple[str, ...] | None:

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 import upstream
 from fcn_export.commands import to_onnx
+from fcn_export.families.base import IMAGENET
+from fcn_export.families.mmseg_config import told_by_config
 from fcnrt import Segmenter
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -289,3 +291,18 @@ def test_other_heads_and_backbones_of_the_house_are_named(tmp_path: Path, capsys
     torch.save({"state_dict": state}, tmp_path / "net.pth")
     assert to_onnx.main([str(tmp_path / "net.pth")]) == 1
     assert "it looks like a network of mmsegmentation that is no FCN on a ResNet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "img_norm_cfg = dict(mean=[1, 2, 3], std=[1, 0, 1])",
+        "img_norm_cfg = dict(mean=[1, 2, 1e400], std=[1, 1, 1])",
+        "model = dict(backbone=dict(strides='xyz', dilations=[1, 1, 1, 1]), decode_head=dict(threshold=[]))",
+        "model = dict(backbone=dict(strides=[1, 9**9], dilations=[1, -1]))",
+        "model = [1]",
+    ],
+)
+def test_facts_that_are_none_tell_nothing(config: str) -> None:
+    told = told_by_config({"cfg": config, "CLASSES": [1], "PALETTE": [[1, 2, 300]]}, IMAGENET, 0.3)
+    assert (told.contract, told.classes, told.palette, told.problem, told.threshold) == (None, None, None, "", 0.3)
