@@ -1,7 +1,7 @@
-"""Files in onnxruntime-web in a headless Chromium: python browser.py PACKAGES FOLDER FILE...
+"""Files in onnxruntime-web in a headless Chromium: python browser.py PACKAGES PROVIDER FOLDER FILE...
 
-Run with tests/helpers on the path. PACKAGES is a folder in which npm has installed onnxruntime-web. Prints what
-inside.py prints.
+Run with tests/helpers on the path. PACKAGES is a folder in which npm has installed onnxruntime-web, PROVIDER is one of
+GRAPHICS; without a GPU, SwiftShader computes in its place. Prints what inside.py prints.
 """
 
 from __future__ import annotations
@@ -19,10 +19,17 @@ import numpy as np
 from chromium import Tab, chromium
 from files_server import serving
 
+GRAPHICS = {
+    "wasm": "--disable-gpu",
+    "webgl": "--enable-unsafe-swiftshader --use-gl=angle --use-angle=swiftshader",
+    "webgpu": "--enable-unsafe-webgpu --use-webgpu-adapter=swiftshader --use-vulkan=swiftshader "
+    "--enable-features=Vulkan",
+}
 PAGE = """<!doctype html><script type="module">
-import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs";
+import * as ort from "./node_modules/onnxruntime-web/dist/ort.PROVIDER.min.mjs";
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-window.open_ = async (text) => { window.session = await ort.InferenceSession.create(bytes(text)); };
+const options = { executionProviders: ["PROVIDER"] };
+window.open_ = async (text) => { window.session = await ort.InferenceSession.create(bytes(text), options); };
 window.label = async (text, type, shape) => {
   const data = type === "uint8" ? bytes(text) : new Float32Array(bytes(text).buffer);
   const { labels } = await session.run({ frames: new ort.Tensor(type, data, shape) });
@@ -33,11 +40,11 @@ window.told = (promise) => promise.then((value) => ({ value }), (error) => ({ er
 """
 
 
-def main(packages: Path, folder: Path, names: list[str]) -> None:
-    (packages / "index.html").write_text(PAGE)
+def main(packages: Path, provider: str, folder: Path, names: list[str]) -> None:
+    (packages / "index.html").write_text(PAGE.replace("PROVIDER", provider))
     with contextlib.ExitStack() as stack:
         profile = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-        browser = stack.enter_context(chromium(Path(profile)))
+        browser = stack.enter_context(chromium(Path(profile), GRAPHICS[provider]))
         tab = browser.open(stack.enter_context(serving(packages)) + "/index.html")
         tab.await_("Boolean(window.told)")
         for name in names:
@@ -70,4 +77,4 @@ def text_of(data: bytes) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4:])

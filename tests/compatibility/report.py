@@ -95,7 +95,7 @@ def causes(outcome: Outcome) -> dict[str, list[str]]:
 
 def plain(error: str) -> str:
     """An error's text without what is of one machine, run or file: paths, addresses, numbers of nodes."""
-    text = re.sub(r"`|\S*/(?=[\w.]+\b)| #\d+", "", error)
+    text = re.sub(r"`|\S*/(?=[\w.]+\b)| #\d+", "", error.splitlines()[0])
     return re.sub(r"0x[0-9a-f]+", "0x…", text)[:200]
 
 

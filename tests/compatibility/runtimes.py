@@ -25,7 +25,7 @@ FOLDER = ROOT / "build/compatibility/runtimes"
 FILES = FOLDER / "files"
 PAGE = ROOT / "docs/compatibility.md"
 OLD = "numpy<2"  # what was built before it does not say so itself
-BROWSER = "browser"  # the adapter that is not in inside.py but in browser.py
+IN_BROWSER = {"wasm": "WebAssembly", "webgl": "WebGL", "webgpu": "WebGPU"}  # adapters that are in browser.py
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Runtime:
 
     Attributes:
         title: with the packages' names where their versions belong.
-        adapter: its name in inside.py.
-        packages: from PyPI, or from npm for the browser; the first names the row.
+        adapter: its name in inside.py, or one of IN_BROWSER.
+        packages: from PyPI, or one from npm for the browser.
     """
 
     title: str
@@ -44,7 +44,7 @@ class Runtime:
 
     @property
     def name(self) -> str:
-        return self.packages[0]
+        return self.adapter if self.adapter in IN_BROWSER else self.packages[0]
 
     @property
     def file_name(self) -> str:
@@ -63,7 +63,10 @@ RUNTIMES = (
     *(_onnx_runtime(f"onnxruntime=={old}", OLD) for old in ("1.12.1", "1.14.1", "1.16.3", "1.18.1", "1.20.1")),
     _onnx_runtime("onnxruntime==1.23.2"),
     _onnx_runtime("onnxruntime"),
-    Runtime("onnxruntime-web {onnxruntime-web}, WebAssembly in Chromium", BROWSER, ("onnxruntime-web",)),
+    *(
+        Runtime(f"onnxruntime-web {{onnxruntime-web}}, {title} in Chromium", adapter, ("onnxruntime-web",))
+        for adapter, title in IN_BROWSER.items()
+    ),
     Runtime("OpenVINO {openvino}", "openvino", ("openvino==2023.3.0", OLD)),
     Runtime("OpenVINO {openvino}", "openvino", ("openvino",)),
     *(_opencv(f"opencv-python-headless{which}") for which in ("==4.10.0.84", "<5", "")),
@@ -127,7 +130,7 @@ def run(runtime: Runtime) -> Outcome:
     """Install a runtime, and give it all files."""
     print(f"{runtime.name}: installing", flush=True)
     try:
-        return (in_browser if runtime.adapter == BROWSER else in_python)(runtime)
+        return (in_browser if runtime.adapter in IN_BROWSER else in_python)(runtime)
     except NotInstalled as reason:
         return Outcome(runtime.name, reason=str(reason))
 
@@ -141,11 +144,11 @@ def in_python(runtime: Runtime) -> Outcome:
 
 def in_browser(runtime: Runtime) -> Outcome:
     folder = environment_of(runtime)
-    title = runtime.title.format_map({runtime.name: node_modules_with(runtime.name, folder)})
+    (package,) = runtime.packages
+    title = runtime.title.format_map({package: node_modules_with(package, folder)})
     print(f"{runtime.name}: running in Chromium", flush=True)
-    return Outcome(
-        title, "", labelled([sys.executable, str(HERE / "browser.py"), str(folder), str(FILES)], helpers=True)
-    )
+    command = [sys.executable, str(HERE / "browser.py"), str(folder), runtime.adapter, str(FILES)]
+    return Outcome(title, "", labelled(command, helpers=True))
 
 
 def environment_of(runtime: Runtime) -> Path:

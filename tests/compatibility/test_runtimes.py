@@ -106,6 +106,11 @@ def test_wrong_labels_are_named_with_their_sizes() -> None:
     assert list(remarks([outcome])) == ["- That 2: wrong labels: fp32, a (1x33x47 50.00 % equal)"]
 
 
+def test_errors_are_told_in_one_line_without_what_is_of_one_machine() -> None:
+    outcome = Outcome("That 2", "3.8", {"fp32, a.onnx": {"every shape": "bad /home/x/y.cpp:3 `z` #12 at 0x7f3a\nmore"}})
+    assert list(remarks([outcome])) == ["- That 2: `bad y.cpp:3 z at 0x\N{HORIZONTAL ELLIPSIS}`: fp32, a"]
+
+
 def test_the_page_keeps_what_people_wrote_around_the_table() -> None:
     page = f"# Title\n\n{BEGIN}\nold\n{END}\n\nmore\n"
     made = page_with([Outcome("A 1", "3.8", {"fp32, a.onnx": {"1": 1.0}}), Outcome("b==2", reason="no wheel")], page)

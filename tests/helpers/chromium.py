@@ -22,7 +22,7 @@ from PIL import Image
 
 PATIENCE_S = 60
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--headless --no-sandbox --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --mute-audio --remote-debugging-pipe"
 )
 _FIRST_FREE = 10  # above the two descriptors that Chromium has its pipes at
@@ -34,15 +34,16 @@ class Chromium:
     Args:
         program: its path.
         profile: a folder for what it keeps.
+        graphics: flags that say what draws and computes.
     """
 
-    def __init__(self, program: str, profile: Path) -> None:
+    def __init__(self, program: str, profile: Path, graphics: str = "--disable-gpu") -> None:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
         pipes = [fcntl.fcntl(pipe, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE) for pipe in (theirs_in, theirs_out)]
         actions = [(os.POSIX_SPAWN_DUP2, pipe, number) for number, pipe in enumerate(pipes, 3)]
         actions += [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (1, 2)]
-        words = [program, *FLAGS.split(), f"--user-data-dir={profile}", "about:blank"]
+        words = [program, *FLAGS.split(), *graphics.split(), f"--user-data-dir={profile}", "about:blank"]
         self._pid = os.posix_spawn(program, words, dict(os.environ), file_actions=actions, setpgroup=0)
         for pipe in (theirs_in, theirs_out, *pipes):
             os.close(pipe)
@@ -138,12 +139,12 @@ class Tab:
 
 
 @contextlib.contextmanager
-def chromium(profile: Path) -> Iterator[Chromium]:
+def chromium(profile: Path, graphics: str = "--disable-gpu") -> Iterator[Chromium]:
     """A running browser, gone at the end; the test skips where there is none."""
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.skip("needs Chromium: apt-get install chromium")
-    browser = Chromium(program, profile)
+    browser = Chromium(program, profile, graphics)
     try:
         yield browser
     finally:
