@@ -39,7 +39,7 @@ def make_unsigned(model: OnnxModel, seven_bits: bool) -> None:
         graph.requantize(quantize, scale * (127 / 255 if positive else 1), 0 if positive else 128)
         if positive:
             graph.skip_relu(quantize)
-    graph.drop_unread_relus()
+    graph.drop_unread()
     if seven_bits:
         graph.halve_weights()
 
@@ -91,16 +91,29 @@ class _Graph:
             node.input[1], node.input[2] = names
 
     def skip_relu(self, quantize: Any) -> None:
-        """Read what the ReLU before it reads."""
+        """Read what the ReLU before it reads, or what was rounded for that ReLU alone."""
         relu = self._makers[quantize.input[0]]
         if relu.op_type == "Relu":
-            quantize.input[0] = relu.input[0]
+            quantize.input[0] = self._before_rounding(relu.input[0])
 
-    def drop_unread_relus(self) -> None:
-        """Which would be one reader too many of a convolution: engines fuse what has one."""
-        read = {name for node in self._graph.node for name in node.input}
-        for node in [node for node in self._graph.node if node.op_type == "Relu" and node.output[0] not in read]:
-            self._graph.node.remove(node)
+    def _before_rounding(self, name: str) -> str:
+        """What a pair of Q and DQ rounds; ONNX Runtime 1.23 fails where one pair follows another."""
+        dequantize = self._makers.get(name)
+        quantize = self._makers.get(dequantize.input[0]) if dequantize is not None else None
+        if dequantize is None or quantize is None or dequantize.op_type != "DequantizeLinear":
+            return name
+        alone = len(self._readers[name]) == len(self._readers[quantize.output[0]]) == 1
+        return str(quantize.input[0]) if alone else name
+
+    def drop_unread(self) -> None:
+        """What nothing reads any more would be one reader too many of a convolution: engines fuse what has one."""
+        while unread := self._unread():
+            for node in unread:
+                self._graph.node.remove(node)
+
+    def _unread(self) -> list[Any]:
+        read = {name for node in self._graph.node for name in node.input} | {out.name for out in self._graph.output}
+        return [node for node in self._graph.node if node.op_type in NEVER_NEGATIVE and node.output[0] not in read]
 
     def halve_weights(self) -> None:
         for node in self._graph.node:

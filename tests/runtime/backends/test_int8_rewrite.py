@@ -105,7 +105,7 @@ def test_the_scores_are_as_near_to_float_as_before(
 def small(nodes: list[Any], **constants: np.ndarray) -> Any:
     """A stand-in for a model: nodes from `x` on, with constants by name."""
     tensors = [numpy_helper.from_array(values, name) for name, values in constants.items()]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y")]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", nodes[-1].output[0])]
     proto = helper.make_model(helper.make_graph(nodes, "small", ends[:1], ends[1:], tensors))
 
     class Small:
@@ -157,6 +157,14 @@ def test_elsewhere_zero_is_in_the_middle(kind: str) -> None:
 def test_a_relu_that_others_read_stays_for_them() -> None:
     kinds, _ = rewritten([RELU, Q, DQ, helper.make_node("Add", ["a", "d"], ["y"])])
     assert kinds == ["Relu", "QuantizeLinear", "DequantizeLinear", "Add"]
+
+
+def test_what_is_rounded_for_a_relu_alone_is_rounded_once() -> None:
+    """ONNX Runtime 1.23 refuses the additions where one pair of Q and DQ follows another."""
+    before = [helper.make_node("QuantizeLinear", ["x", "s", "z"], ["p"])]
+    before.append(helper.make_node("DequantizeLinear", ["p", "s", "z"], ["x'"]))
+    kinds, constants = rewritten([*before, helper.make_node("Relu", ["x'"], ["a"]), Q, DQ])
+    assert kinds == ["QuantizeLinear", "DequantizeLinear"] and constants[2] == 0
 
 
 def test_weights_of_seven_bits() -> None:

