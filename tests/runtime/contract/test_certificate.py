@@ -193,9 +193,9 @@ def test_changed_weights(model: Path) -> None:
 
 
 def test_changed_facts(model: Path) -> None:
-    """Labels are made by the tail that the metadata names."""
+    """Whoever passes frames goes by the order of channels that the metadata names."""
     certified(model)
-    set_property(model, "fcn.tail", json.dumps({"kind": "align_corners", "stride": 0, "offset": 0}))
+    set_property(model, "fcn.color", '"bgr"')
     assert refusal(model) == f"the file was changed after it was certified; {measure()}"
 
 
