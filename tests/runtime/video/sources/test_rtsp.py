@@ -34,7 +34,8 @@ def test_frames_of_a_stream_come_in_order_with_the_servers_times(server: Camera)
         assert source.live and source.size == (96, 128) and source.rate == 25
         frames = list(islice(source, 30))
     stamps = [read_stamp(frame.pixels) for frame in frames]
-    assert stamps == [(stamps[0] + index) % 250 for index in range(30)]
+    # The server shows its pictures by the clock, so that a late one is skipped or the one before it shown again.
+    assert all((after - before) % 250 < 25 for before, after in pairwise(stamps))
     assert [frame.number for frame in frames] == list(range(30))
     assert all(float(after.time - before.time) == pytest.approx(0.04, abs=0.002) for before, after in pairwise(frames))
 
