@@ -94,7 +94,7 @@ def test_latency_tables_quote_the_committed_results() -> None:
 
 def test_the_table_of_int8_and_what_is_said_of_it_are_the_committed_results() -> None:
     result = json.loads((RESULTS / "latency-fcn32s_resnet18_camvid-int8.json").read_text())
-    assert "\n".join(contest_tables(result)) in page("docs/int8.md").text
+    assert "\n\n".join(contest_tables(result)) in page("docs/int8.md").text
     ms = {row["name"]: row["ms"] for row in result["sizes"][0]["rows"]}
 
     def times(slow: str, fast: str) -> float:
