@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcnrt.contract.files import file_sha256
 from fcnrt.errors import first_line
 
 from ..errors import ExportError
@@ -75,7 +75,7 @@ def load_checkpoint(path: Path, trust_pickle: bool = False, weights: str | None 
         raise ExportError(f"{path}: {error}") from error
     hints = (*content.archs, *content.modules.values(), path.name)
     about = (remembered(root, path), content.meta, selected.name, selected.others, selected.left_out)
-    return Checkpoint(path, state, hints, _sha256(path), *about)
+    return Checkpoint(path, state, hints, file_sha256(path), *about)
 
 
 def fetch_torchvision(name: str) -> Checkpoint:
@@ -157,11 +157,3 @@ def _checked_tensor(key: str, value: Tensor) -> Tensor:
     if not torch.isfinite(value).all():
         raise ExportError(f"{key} holds NaN or infinity; the training diverged, export an earlier checkpoint")
     return value
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

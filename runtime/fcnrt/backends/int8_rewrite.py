@@ -21,6 +21,7 @@ from ..contract.types import Array
 from .onnx_model import OnnxModel, load_package
 
 NEVER_NEGATIVE = ("Relu", "MaxPool", "QuantizeLinear", "DequantizeLinear")  # MaxPool and the rest as their input is
+DROPPED = ("Relu", "QuantizeLinear", "DequantizeLinear")  # where nothing reads them any more
 
 
 def make_unsigned(model: OnnxModel, seven_bits: bool) -> None:
@@ -113,7 +114,7 @@ class _Graph:
 
     def _unread(self) -> list[Any]:
         read = {name for node in self._graph.node for name in node.input} | {out.name for out in self._graph.output}
-        return [node for node in self._graph.node if node.op_type in NEVER_NEGATIVE and node.output[0] not in read]
+        return [node for node in self._graph.node if node.op_type in DROPPED and node.output[0] not in read]
 
     def halve_weights(self) -> None:
         for node in self._graph.node:

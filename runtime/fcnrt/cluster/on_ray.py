@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..contract.files import file_sha256
 from ..errors import FcnrtError, ModelFileError, needs
 from .work import Item, Row, Settings, Worker
 
@@ -131,11 +131,7 @@ def _with_results(rows: Any, results: list[Row]) -> Any:
 
 
 def _digest(path: Path) -> str:
-    total = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                total.update(piece)
+        return file_sha256(path)
     except OSError as error:
         raise ModelFileError(f"{path}: cannot read this model: {error.strerror}") from error
-    return total.hexdigest()

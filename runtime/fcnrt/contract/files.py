@@ -44,6 +44,15 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of what a file holds, in hexadecimal, read piece by piece; raises OSError."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            total.update(piece)
+    return total.hexdigest()
+
+
 def part_name(path: Path) -> Path:
     """Name a hidden file in the same folder, and so on the same disk, with the same extension."""
     return path.with_name(f"{PART}{_here()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")

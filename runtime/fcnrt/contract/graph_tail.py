@@ -23,7 +23,7 @@ def check_tail(graph: Any, tail: Tail, source: str) -> None:
     """
     made = tail_of(graph)
     if made is not None and made != tail:
-        raise ModelFileError(f"{source}: says {_text(tail)}, but its graph has {_text(made)}; {EXPORT_AGAIN}")
+        raise ModelFileError(f"{source}: says {tail}, but its graph has {made}; {EXPORT_AGAIN}")
 
 
 def tail_of(graph: Any) -> Tail | None:
@@ -70,7 +70,3 @@ def _numbers(graph: Any, name: str) -> list[float]:
     """A constant's numbers; none where it is computed."""
     tensor = next((tensor for tensor in graph.initializer if tensor.name == name), None)
     return [] if tensor is None else values_of(tensor)
-
-
-def _text(tail: Tail) -> str:
-    return f"the tail {tail.kind}, stride {tail.stride}, offset {tail.offset}"

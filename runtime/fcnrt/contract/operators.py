@@ -41,7 +41,11 @@ def check_operators(model: Any, path: Path) -> None:
         path: the file's name, for messages.
     """
     for reason in _foreign(model):
-        raise ModelFileError(f"{path}: not a file of export/to_onnx.py ({reason}); {EXPORT_AGAIN}")
+        raise _refusal(path, reason)
+
+
+def _refusal(path: Path, reason: str) -> ModelFileError:
+    return ModelFileError(f"{path}: not a file of export/to_onnx.py ({reason}); {EXPORT_AGAIN}")
 
 
 def _foreign(model: Any) -> Iterator[str]:
@@ -102,8 +106,7 @@ def check_sizes(shapes: Shapes, path: Path) -> None:
     frames = shapes["frames"]
     limit = MAX_ELEMENTS * max(1, _elements(frames) // (3 * PROBE * PROBE))  # sizes may be fixed to larger ones
     if max(map(_elements, shapes.values())) > limit:
-        reason = f"a tensor of more than {limit} elements for frames of {'x'.join(map(str, frames))}"
-        raise ModelFileError(f"{path}: not a file of export/to_onnx.py ({reason}); {EXPORT_AGAIN}")
+        raise _refusal(path, f"a tensor of more than {limit} elements for frames of {'x'.join(map(str, frames))}")
 
 
 def probed_shapes(model: Any, least: int = 1) -> Shapes:

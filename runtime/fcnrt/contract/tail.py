@@ -31,6 +31,9 @@ class Tail:
     stride: int = 0
     offset: int = 0
 
+    def __str__(self) -> str:
+        return f"the tail {self.kind}, stride {self.stride}, offset {self.offset}"
+
 
 def parse_tail(value: Any) -> Tail:
     """A tail as JSON gives it; raises KeyError, TypeError or ValueError."""
@@ -53,8 +56,8 @@ def check_geometry(tail: Tail, classes: int, scores: Sequence[int], frames: Sequ
     if scores[1] != classes or not all(_fits(tail, samples, pixels) for samples, pixels in sizes):
         shapes = [" x ".join(map(str, shape[1:])) for shape in (frames, scores)]
         raise ModelFileError(
-            f"{source}: says {classes} classes and the tail {tail.kind}, stride {tail.stride}, offset {tail.offset}, "
-            f"but for frames of {shapes[0]} its scores are {shapes[1]}; its facts are another file's, make it again"
+            f"{source}: says {classes} classes and {tail}, but for frames of {shapes[0]} its scores are {shapes[1]}; "
+            "its facts are another file's, make it again"
         )
 
 

@@ -51,6 +51,13 @@ class Setup:
     reading: CheckpointOptions = NOTHING_STATED
 
 
+def calibration_of(setup: Setup) -> Sequence[Frames]:
+    """RGB frames to quantise by; raises CannotRun where there are none."""
+    if not setup.calibration:
+        raise CannotRun("needs --calibration FOLDER, frames to quantise by")
+    return setup.calibration
+
+
 def in_order(setup: Setup, frames: Frames) -> Frames:
     """RGB frames in the channel order that the model takes."""
     return frames if read_spec(setup.model).color == "rgb" else np.ascontiguousarray(frames[..., ::-1])

@@ -8,7 +8,7 @@ from typing import Any
 from fcn_export.quantization.qdq import FrameReader, quiet_quantizer
 from fcnrt.contract.onnx_file import OnnxFile
 
-from .base import CannotRun, Contender, Setup, in_order
+from .base import CannotRun, Contender, Setup, calibration_of, in_order
 from .ours import computed_in
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -66,15 +66,14 @@ def new_session(model: Path | bytes, setup: Setup) -> Any:
 def _quantise(setup: Setup, path: Path) -> None:
     if setup.device != "cpu":
         raise CannotRun("quantised for the CPU")
-    if not setup.calibration:
-        raise CannotRun("needs --calibration FOLDER, frames to quantise by")
+    calibration = calibration_of(setup)
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     with quiet_quantizer():
         quantize_static(
             setup.model,
             path,
-            FrameReader(in_order(setup, frame) for frame in setup.calibration),
+            FrameReader(in_order(setup, frame) for frame in calibration),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,

@@ -12,7 +12,7 @@ from typing import Any
 from fcnrt.backends.openvino import no_telemetry, shared_core
 from fcnrt.contract.onnx_file import OnnxFile
 
-from .base import CannotRun, Contender, Setup, in_order
+from .base import CannotRun, Contender, Setup, calibration_of, in_order
 
 
 def _contender(setup: Setup, precision: str) -> Contender:
@@ -76,14 +76,13 @@ def _compiled(setup: Setup, graph: Any, precision: str) -> Any:
 
 
 def _quantise(setup: Setup, path: Path) -> None:
-    if not setup.calibration:
-        raise CannotRun("needs --calibration FOLDER, frames to quantise by")
+    calibration = calibration_of(setup)
     with no_telemetry():
         import nncf
     import openvino
 
     nncf.set_log_level(logging.ERROR)
-    frames = nncf.Dataset(setup.calibration, lambda frame: {"frames": in_order(setup, frame)})
+    frames = nncf.Dataset(calibration, lambda frame: {"frames": in_order(setup, frame)})
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
-        graph = nncf.quantize(_core(setup).read_model(setup.model), frames, subset_size=len(setup.calibration))
+        graph = nncf.quantize(_core(setup).read_model(setup.model), frames, subset_size=len(calibration))
     openvino.save_model(graph, path, compress_to_fp16=False)

@@ -12,12 +12,12 @@ from fcnrt.errors import first_line
 
 from ...errors import ExportError
 from ..pickles.budget import most_bytes
+from ..pickles.storages import LOCAL_HEADER
 
 NOT_MINE = object()  # what a reader returns for a file of another kind
 HEAD_BYTES = 4096
 ENCRYPTED = 1  # a bit of a zip record's flags
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-RECORD_HEADER = 30  # bytes before a record in a zip file, and its name
 
 
 def head(path: Path) -> bytes:
@@ -74,7 +74,7 @@ def _check_records(records: list[zipfile.ZipInfo], size: int) -> None:
 def _overlap(records: list[zipfile.ZipInfo]) -> bool:
     """Whether records of a zip file lie in each other."""
     places = sorted((record.header_offset, record.compress_size) for record in records)
-    return any(first + RECORD_HEADER + length > after for (first, length), (after, _) in pairwise(places))
+    return any(first + LOCAL_HEADER.size + length > after for (first, length), (after, _) in pairwise(places))
 
 
 def record(path: Path, ending: str) -> str | None:

@@ -91,10 +91,11 @@ class Machine:
 
     def push(self, make: Callable[[list[Any]], Any], count: int | None = None) -> None:
         """Put a container in place of what it holds: the last few, or all since the mark."""
-        values = self.since_mark() if count is None else self._last(count)
+        values = self.since_mark() if count is None else self.take(count)
         self._stack.append(make(values))
 
-    def _last(self, count: int) -> list[Any]:
+    def take(self, count: int) -> list[Any]:
+        """The last few values, taken away."""
         if len(self._stack) < count:
             raise pickle.UnpicklingError("takes more than it has")
         values = self._stack[-count:]
@@ -164,7 +165,7 @@ class Machine:
 
     def build(self) -> None:
         """Give the last value its state; a tensor's own is all that it needs."""
-        target, state = self._last(2)
+        target, state = self.take(2)
         self._budget.take_copy(state)
         if isinstance(target, (Shell, Table)):
             target.set_state(state)
@@ -174,10 +175,6 @@ class Machine:
 
     def lying_beside(self, saved: Any) -> None:
         self._stack.append(self._persistent(saved))
-
-    def take(self, count: int) -> list[Any]:
-        """The last few values, taken away."""
-        return self._last(count)
 
 
 def as_dict(values: list[Any]) -> dict[Any, Any]:
