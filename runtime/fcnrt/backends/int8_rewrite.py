@@ -1,10 +1,11 @@
-"""Symmetric int8 activations made unsigned, in memory, for ONNX Runtime on the CPU.
+"""Int8 files as engines on the CPU compute them fast and rightly: rewritten in memory.
 
 Files are exported as TensorRT takes them: int8 with zero point 0. ONNX Runtime fuses such a graph in part only; with
 uint8 activations and int8 weights it computes all of it in integers. Behind a ReLU the lower half of the int8 range is
 never used, so there the numbers become finer as well, and the ReLU is what uint8 does by itself.
 
-Without VNNI, products of 8 and 8 bits are summed in pairs in 16 bits, which saturate: there weights get 7 bits.
+Without VNNI, products of 8 and 8 bits are summed in pairs in 16 bits, which saturate, in OpenVINO as well: there
+weights get 7 bits.
 """
 
 from __future__ import annotations
@@ -24,14 +25,13 @@ NEVER_NEGATIVE = ("Relu", "MaxPool", "QuantizeLinear", "DequantizeLinear")  # Ma
 DROPPED = ("Relu", "QuantizeLinear", "DequantizeLinear")  # where nothing reads them any more
 
 
-def make_unsigned(model: OnnxModel, seven_bits: bool) -> None:
-    """Rewrite every quantised activation of a model.
+def make_unsigned(model: OnnxModel) -> None:
+    """Rewrite every quantised activation of a model, for ONNX Runtime.
 
     Behind a ReLU: uint8 with zero point 0 and scale * 127 / 255. Elsewhere: uint8 with zero point 128, the same values.
 
     Args:
         model: with QuantizeLinear of int8 and zero point 0, as exported.
-        seven_bits: whether to halve the weights, at twice their scale.
     """
     graph = _Graph(model)
     for quantize in graph.activations():
@@ -41,8 +41,12 @@ def make_unsigned(model: OnnxModel, seven_bits: bool) -> None:
         if positive:
             graph.skip_relu(quantize)
     graph.drop_unread()
-    if seven_bits:
-        graph.halve_weights()
+
+
+def halve_weights(model: OnnxModel) -> None:
+    """Give the int8 weights of a model 7 bits, at twice their scale."""
+    _Graph(model).halve_weights()
+    model.rewritten = True
 
 
 def saturates() -> bool:

@@ -29,7 +29,7 @@ class OnnxModel(OnnxFile):
 
     Attributes:
         file: the file itself, where `path` is a link to it.
-        rewritten: whether the graph is another than the file's, whose interface is not bytes to labels.
+        rewritten: whether the graph computes otherwise than the file's, and engines must be given it.
 
     Raises:
         ModelFileError: the file is damaged, foreign, newer, or not self-contained.

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..contract.precision import Precision
 from ..contract.types import Array
 from ..errors import LONGEST, BackendError, needs
+from .int8_rewrite import halve_weights, saturates
 from .network import WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel
 
@@ -66,6 +68,8 @@ def open_network(
         ModelFileError: the file is damaged, or was changed since its graph was read.
     """
     core = shared_core()
+    if model.spec.precision == Precision.INT8 and saturates():
+        halve_weights(model)
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads or 0,

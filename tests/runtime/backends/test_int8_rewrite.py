@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from PIL import Image
 import fcnrt
 from exports import Export, plain_session
 from fcnrt.backends import int8_rewrite
-from fcnrt.backends import onnxruntime as engine
-from fcnrt.backends.int8_rewrite import make_unsigned, saturates
+from fcnrt.backends import onnxruntime as onnxruntime_backend
+from fcnrt.backends import openvino as openvino_backend
+from fcnrt.backends.int8_rewrite import halve_weights, make_unsigned, saturates
 from fcnrt.backends.onnx_model import OnnxModel
 from frames import frames_of
 from int8_files import fully_quantised_file
@@ -51,7 +52,7 @@ def operators(model: OnnxModel, tmp_path: Path) -> Counter[str]:
     """What ONNX Runtime makes of it, counted."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.optimized_model_filepath = 4, str(tmp_path / "optimised.onnx")
-    options.add_session_config_entry(engine.WEIGHTS_FOLDER, str(model.file.parent))
+    options.add_session_config_entry(onnxruntime_backend.WEIGHTS_FOLDER, str(model.file.parent))
     onnxruntime.InferenceSession(model.with_references(), options, providers=["CPUExecutionProvider"])
     return Counter(node.op_type for node in onnx.load(tmp_path / "optimised.onnx", load_external_data=False).graph.node)
 
@@ -61,7 +62,7 @@ def scores(model: OnnxModel, frames: np.ndarray) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry(engine.WEIGHTS_FOLDER, str(model.file.parent))
+    options.add_session_config_entry(onnxruntime_backend.WEIGHTS_FOLDER, str(model.file.parent))
     session = onnxruntime.InferenceSession(model.with_references(), options, providers=["CPUExecutionProvider"])
     return session.run(["scores"], {"frames": frames})[0]
 
@@ -84,7 +85,8 @@ def test_all_that_is_quantised_is_computed_in_integers(name: str, fully_quantise
     convolutions, additions = quantised(cut(path), "Conv"), quantised(cut(path), "Add")
     assert convolutions >= 9
     before, model = operators(cut(path), tmp_path), cut(path)
-    make_unsigned(model, seven_bits=True)
+    make_unsigned(model)
+    halve_weights(model)
     found = operators(model, tmp_path)
     assert found["QLinearConv"] == convolutions > before["QLinearConv"] and found["QLinearAdd"] == additions
 
@@ -97,7 +99,9 @@ def test_the_scores_are_as_near_to_float_as_before(
     """Behind ReLUs steps are twice as fine; weights of 7 bits are twice as coarse."""
     path, frames = fully_quantised(name), frames_of(1, 65, 97, seed=7)
     true, before, model = scores(cut(exported(name)), frames), scores(cut(path), frames), cut(path)
-    make_unsigned(model, seven_bits)
+    make_unsigned(model)
+    if seven_bits:
+        halve_weights(model)
     error, error_before = (float(np.abs(found - true).mean()) for found in (scores(model, frames), before))
     assert error <= error_before * (2.5 if seven_bits else 1.5)
 
@@ -110,7 +114,7 @@ def small(nodes: list[Any], **constants: np.ndarray) -> Any:
 
     class Small:
         def __init__(self) -> None:
-            self.proto = proto
+            self.proto, self.rewritten = proto, False
 
         def array(self, tensor: Any) -> np.ndarray:
             return numpy_helper.to_array(tensor)
@@ -121,7 +125,7 @@ def small(nodes: list[Any], **constants: np.ndarray) -> Any:
 def rewritten(nodes: list[Any]) -> tuple[list[str], dict[str, np.ndarray]]:
     """The operators afterwards, and the constants that QuantizeLinear reads."""
     model = small(nodes, s=np.array(2, np.float32), z=np.array(0, np.int8))
-    make_unsigned(model, seven_bits=False)
+    make_unsigned(model)
     graph = model.proto.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     (quantize,) = (node for node in graph.node if node.op_type == "QuantizeLinear")
@@ -171,10 +175,10 @@ def test_weights_of_seven_bits() -> None:
     weights = np.array([[-127, -5, 0, 3, 127]], np.int8)
     nodes = [helper.make_node("DequantizeLinear", ["w", "s", "z"], ["y"], axis=0)]
     model = small(nodes, w=weights, s=np.array([0.5], np.float32), z=np.zeros(1, np.int8))
-    make_unsigned(model, seven_bits=True)
+    halve_weights(model)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.proto.graph.initializer}
     values, scale = (constants[name] for name in model.proto.graph.node[0].input[:2])
-    assert scale == 1 and values.tolist() == [[-64, -2, 0, 2, 64]] and values.dtype == np.int8
+    assert model.rewritten and scale == 1 and values.tolist() == [[-64, -2, 0, 2, 64]] and values.dtype == np.int8
 
 
 @pytest.mark.parametrize(
@@ -187,17 +191,26 @@ def test_which_processors_saturate(machine: str, flags: str, expected: bool, mon
     assert saturates() is expected
 
 
-@pytest.mark.parametrize("seven_bits", [False, True])
+@pytest.mark.parametrize("backend", [onnxruntime_backend, openvino_backend], ids=["onnxruntime", "openvino"])
 def test_a_file_as_exported(
-    seven_bits: bool, exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: ModuleType, exported: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As this processor needs it, and with weights of 7 bits as those without VNNI do."""
+    name = backend.__name__.rpartition(".")[2]
+    pytest.importorskip(name)
     for seed in range(4):
         Image.fromarray(frames_of(1, 80, 112, seed)[0]).save(tmp_path / f"{seed}.png")
     path = exported("d2l fcn32s", "--precision", "int8", "--calibration", str(tmp_path))
     frames, expected = frames_of(1, 65, 97, seed=9), plain_session(exported("d2l fcn32s"))
-    monkeypatch.setattr(engine, "saturates", lambda: seven_bits)
-    for name in filter(find_spec, ("onnxruntime", "openvino")):
+
+    def labels() -> np.ndarray:
         with fcnrt.Segmenter(path, device="cpu", engine=name) as segment:  # type: ignore[arg-type]
             assert segment.precision == "int8"
-            labels = segment(frames)
-        assert (labels == expected.run(["labels"], {"frames": frames})[0]).mean() >= 0.9
+            return segment(frames)
+
+    float_labels, found = expected.run(["labels"], {"frames": frames})[0], [labels()]
+    monkeypatch.setattr(backend, "saturates", lambda: not saturates())
+    found.append(labels())
+    with_seven_bits = found[0 if saturates() else 1]
+    assert (with_seven_bits == float_labels).mean() >= 0.9 and (found[0] == float_labels).mean() >= 0.9
+    assert (found[0] != found[1]).any()
