@@ -8,16 +8,19 @@ import hashlib
 from pathlib import Path
 
 from ..backends import read_model
+from ..cluster.films import Films, is_divisible
 from ..cluster.manifest import Manifest, load_arrow
 from ..cluster.work import Item
 from ..errors import print_line
+from ..video.sources.pieces import Piece
 from .archives import find_sources, what_is_there
-from .argument_types import count, size, store
+from .argument_types import count, duration, size, store
 from .crews import Crew, add_crew_arguments, check_crew, crew_of
-from .jobs import is_folder, jobs_in
+from .jobs import Job, is_folder, jobs_in
 from .lists import expand_lists
-from .tally import Pace, Tally, spread
+from .tally import Tally, spread
 from .terminal import complain, progress
+from .work import Work
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", action="store_true", help="write labels alone: palette PNGs")
     parser.add_argument("--overlay", action="store_true", help="write overlays alone (default: both; video: overlay)")
     parser.add_argument("--input-size", type=size, metavar="HxW", help="resize frames to this for the network")
+    parser.add_argument(
+        "--piece-time",
+        type=duration,
+        default=60.0,
+        metavar="TIME",
+        help="longer films are labelled in pieces, from one key frame to another at least this far behind (60s)",
+    )
     parser.add_argument("--max-errors", type=count, metavar="N", help="inputs that may fail before the run ends (all)")
     parser.add_argument(
         "--baseline", type=count, default=0, metavar="N", help="label N of them by one Segmenter first; tell efficiency"
@@ -51,34 +61,47 @@ def batch(options: argparse.Namespace) -> int:
     check_crew(options)
     load_arrow()
     model = read_model(options.model)
-    items = _items(options)
-    with Manifest(Path(options.output), _made_with(model.described, options)) as manifest:
+    items, made_with = _items(options), _made_with(model.described, options)
+    with Manifest(Path(options.output), made_with) as manifest:
         missing = manifest.missing(items, what_is_there(options.store))
-        failed = _label(missing, manifest, options) if missing else 0
+        films = Films(Path(options.output), made_with)
+        failed = _label(missing, films, manifest, options) if missing else 0
+        if not failed:
+            films.clean()
         table = manifest.write_table(model.spec.classes)
     print_line(f"{len(items) - len(missing)} of {len(items)} were there already; rows in {table}")
     return 1 if failed else 0
 
 
-def _label(missing: list[Item], manifest: Manifest, options: argparse.Namespace) -> int:
-    sample, rest = spread(missing, options.baseline)
+def _label(missing: list[Item], films: Films, manifest: Manifest, options: argparse.Namespace) -> int:
     with crew_of(options) as crew:
-        tally, alone, together = Tally(options.max_errors), Pace(), Pace()
-        for label, items, pace in ((crew.alone, sample, alone), (crew.label, rest, together)):
-            if items:
-                with contextlib.closing(label(items)) as rows:
-                    for row in progress(rows, "input", total=len(items)):
-                        manifest.add(row)
-                        pace.add(row)
-                        tally.add(row)
-    print_line(f"{tally.summary()} -> {options.store or options.output}")
-    _tell_pace(crew, together.rate, alone.rate)
-    return tally.failed
+        work = Work(films, manifest, Tally(options.max_errors))
+        sample, rest = spread(_in_pieces(missing, films, crew, options.piece_time), options.baseline)
+        work.count(films.complete())
+        alone, together = work.do(sample, crew.alone), work.do(rest, crew.label)
+        while whole := films.whole:
+            films.whole = []
+            for item, reason in whole:
+                complain(f"{item.source}: labelled as a whole: {reason}")
+            work.do([item for item, _ in whole], crew.label)
+    print_line(f"{work.tally.summary()} -> {options.store or options.output}")
+    _tell_pace(crew, together, alone)
+    return work.tally.failed
+
+
+def _in_pieces(items: list[Item], films: Films, crew: Crew, seconds: float) -> list[Item]:
+    """The items in their order, with those of its pieces in the place of a long film."""
+    long = [item for item in items if is_divisible(item)]
+    pieces: dict[str, list[Piece]] = {}
+    if long:
+        with contextlib.closing(crew.divide(long, seconds)) as found:
+            pieces = {item.source: its_pieces for item, its_pieces in progress(found, "film", total=len(long))}
+    return [each for item in items for each in films.divided(item, pieces.get(item.source, []))]
 
 
 def _tell_pace(crew: Crew, rate: float, rate_alone: float) -> None:
     if rate:
-        print(f"{crew.size} workers, {rate / crew.size:.2f} inputs a second and worker")
+        print(f"{crew.size} workers, {rate / crew.size:.2f} frames a second and worker")
     if rate and rate_alone:
         one = f"one Segmenter alone, threads {crew.threads_alone}, made {rate_alone:.2f} a second"
         print(f"efficiency {crew.efficiency(rate, rate_alone):.2f}: {one}")
@@ -90,7 +113,12 @@ def _items(options: argparse.Namespace) -> list[Item]:
         complain(note)
     folder = options.store or str(Path(options.output))
     jobs = jobs_in(folder, sources, labels=options.labels, overlay=options.overlay)
-    return [Item(job.source, tuple((output.where, output.content) for output in job.outputs)) for job in jobs]
+    return [_item(job) for job in jobs]
+
+
+def _item(job: Job) -> Item:
+    outputs = tuple((output.where, output.content) for output in job.outputs)
+    return Item(job.source, outputs, is_film=not job.is_picture)
 
 
 def _made_with(described: str, options: argparse.Namespace) -> str:

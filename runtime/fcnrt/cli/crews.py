@@ -10,12 +10,14 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from ..cluster.connection import connected, label_on_ray, room_for
-from ..cluster.local import label_on_processes
+from ..cluster.connection import connected, divide_on_ray, label_on_ray, room_for
+from ..cluster.local import divide_on_processes, label_on_processes
 from ..cluster.work import Item, Row, Settings
+from ..video.sources.pieces import Piece
 from .argument_types import count, gpus, positive
 
 Label = Callable[[Sequence[Item]], Generator[Row, None, None]]
+Divide = Callable[[Sequence[Item], float], Generator[tuple[Item, list[Piece]], None, None]]
 
 
 class Crew(NamedTuple):
@@ -24,6 +26,7 @@ class Crew(NamedTuple):
     Attributes:
         size: how many.
         label: makes rows of items, as they are done.
+        divide: finds the pieces of films, of so many seconds at least.
         alone: the same by one process of this machine, with one Segmenter that has the cores of `size_alone` workers.
         size_alone: as many as fit on this machine, one where each has a GPU.
         threads_alone: of that Segmenter.
@@ -31,6 +34,7 @@ class Crew(NamedTuple):
 
     size: int
     label: Label
+    divide: Divide
     alone: Label
     size_alone: int
     threads_alone: int
@@ -77,7 +81,8 @@ def crew_of(options: argparse.Namespace) -> Iterator[Crew]:
     if options.address is None:
         size = options.workers or room_here
         label = partial(label_on_processes, settings=settings, workers=size, max_restarts=max_restarts)
-        yield _crew(size, label, settings, room_here)
+        divide = partial(divide_on_processes, workers=size, max_restarts=max_restarts)
+        yield _crew(size, label, divide, settings, room_here)
         return
     with connected(options.address):
         num_gpus = options.gpus_per_worker
@@ -85,11 +90,11 @@ def crew_of(options: argparse.Namespace) -> Iterator[Crew]:
         size = options.workers or room_for(num_cpus, num_gpus)
         room = {"workers": size, "num_cpus": num_cpus, "num_gpus": num_gpus}
         label = partial(label_on_ray, settings=settings, max_restarts=max_restarts, **room)
-        yield _crew(size, label, settings, room_here)
+        yield _crew(size, label, divide_on_ray, settings, room_here)
 
 
-def _crew(size: int, label: Label, settings: Settings, room_here: int) -> Crew:
+def _crew(size: int, label: Label, divide: Divide, settings: Settings, room_here: int) -> Crew:
     size_alone = 1 if settings.device.startswith("cuda") else min(size, room_here)
     threads = settings.threads * size_alone
     alone = partial(label_on_processes, settings=replace(settings, threads=threads), workers=1)
-    return Crew(size, label, alone, size_alone, threads)
+    return Crew(size, label, divide, alone, size_alone, threads)

@@ -41,23 +41,25 @@ class Tally:
 
 
 class Pace:
-    """The rate at which inputs are finished, from the first one on: the start of workers and engines is none of it.
+    """The rate at which frames are finished, from the first one on: the start of workers and engines is none of it.
 
     By the workers' clocks: Ray brings rows later, and in blocks.
     """
 
     def __init__(self) -> None:
-        self._first, self._last, self._rows = float("inf"), float("-inf"), 0
+        self._first, self._last, self._frames, self._begun = float("inf"), float("-inf"), 0, 0
 
     def add(self, row: Row) -> None:
-        """Count a row."""
-        self._first, self._last = min(self._first, row.finished), max(self._last, row.finished)
-        self._rows += 1
+        """Count what a row has."""
+        self._frames += row.frames
+        if row.finished < self._first:
+            self._first, self._begun = row.finished, row.frames
+        self._last = max(self._last, row.finished)
 
     @property
     def rate(self) -> float:
-        """Inputs per second; 0 where too few have come."""
-        return (self._rows - 1) / (self._last - self._first) if self._last > self._first else 0.0
+        """Frames per second; 0 where too few have come."""
+        return (self._frames - self._begun) / (self._last - self._first) if self._last > self._first else 0.0
 
 
 def spread(items: Sequence[T], count: int) -> tuple[list[T], list[T]]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import logging
 import os
 import signal
-import socket
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..errors import BackendError, FcnrtError, UsageError, first_line
 from ..pictures.quiet import quiet_stderr
-from .on_ray import label, load_ray
+from ..video.sources.pieces import Piece
+from .films import Divider
+from .knocking import knock
+from .on_ray import CONTENTS, label, load_ray
 from .places import absolute
 from .work import Item, Row, Settings
 
@@ -21,7 +25,6 @@ LOCAL = "local"
 _STORE = 256 * 2**20  # bytes of shared memory: rows are paths
 _MOST_ROWS = 64  # of a block: what a dead worker had before it is done again; below that Ray's own work shows
 _BLOCKS = 8  # for each worker at least: so that all end at about the same time
-_PATIENCE = 10  # seconds
 # Before Ray is loaded: what it prints of every retry would drown the lines that tell what to do. Its logs keep it all.
 _ENVIRONMENT = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
@@ -60,11 +63,13 @@ def connected(address: str) -> Iterator[None]:
 
 def _connect(ray: Any, address: str) -> None:
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.CRITICAL}
+    named = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
     if address == LOCAL:
         options.update(include_dashboard=False, object_store_memory=_STORE)
     try:
         with quiet_stderr():
-            _knock(address)
+            if named not in ("auto", LOCAL):
+                knock(named)
             ray.init(**options)
     except (OSError, RuntimeError, ValueError) as error:
         raise BackendError(
@@ -75,17 +80,6 @@ def _connect(ray: Any, address: str) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.raise_original_map_exception = True
-
-
-def _knock(address: str) -> None:
-    """Raise OSError where nobody listens: Ray itself would wait for minutes; ValueError for another kind of address."""
-    named = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-    if named in ("auto", LOCAL):
-        return
-    host, _, port = named.rpartition(":")
-    if "/" in host or not port.isdecimal():
-        raise ValueError(f"got {named}")
-    socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
 
 
 def room_for(num_cpus: float | None, num_gpus: float | None) -> int:
@@ -132,7 +126,7 @@ def label_on_ray(
         num_cpus=num_cpus,
         num_gpus=num_gpus,
         max_restarts=max_restarts,
-        batch_size=_block_rows(len(items), workers),
+        batch_size=None,
     )
     try:
         for row in found.iter_rows():
@@ -142,16 +136,50 @@ def label_on_ray(
         raise _told(error, len(items) - done) from error
 
 
+def divide_on_ray(films: Sequence[Item], seconds: float) -> Generator[tuple[Item, list[Piece]], None, None]:
+    """Find the pieces of films on the cluster that this process is connected to; results as `Divider` has them.
+
+    Raises:
+        BackendError: Ray failed.
+    """
+    ray, done = load_ray(), 0
+    found = _dataset(films, workers=1).map_batches(
+        _divided, fn_args=(seconds,), batch_size=None, batch_format="pyarrow"
+    )
+    try:
+        for row in found.iter_rows():
+            done += 1
+            yield films[row["item"]], [Piece(*piece) for piece in json.loads(row["piece"])]
+    except ray.exceptions.RayError as error:
+        raise _told(error, len(films) - done) from error
+
+
+def _divided(rows: Any, seconds: float) -> Any:
+    """In a worker: the films of a table, with their pieces."""
+    divider = Divider(seconds)
+    pieces = [json.dumps(divider.do(Item(path, ()))[1]) for path in rows["path"].to_pylist()]
+    return rows.select(["item"]).append_column("piece", [pieces])
+
+
 def _dataset(items: Sequence[Item], workers: int) -> Any:
     """A block of rows for each time that a worker is given something to do."""
     import pyarrow
 
     text = pyarrow.string()
-    schema = pyarrow.schema([("item", pyarrow.int64()), ("path", text), ("overlay", text), ("labels", text)])
-    rows, everything = _block_rows(len(items), workers), range(len(items))
-    blocks = [everything[first : first + rows] for first in range(0, len(items), rows)]
-    tables = [pyarrow.Table.from_pylist([_columns(items, index) for index in block], schema) for block in blocks]
+    columns = [(name, text) for name in ("path", *CONTENTS, "piece", "account")]
+    schema = pyarrow.schema([("item", pyarrow.int64()), *columns])
+    tables = [
+        pyarrow.Table.from_pylist([_columns(items, index) for index in block], schema)
+        for block in _blocks(items, _block_rows(len(items), workers))
+    ]
     return load_ray().data.from_arrow(tables)
+
+
+def _blocks(items: Sequence[Item], rows: int) -> Iterator[list[int]]:
+    """The positions of items: of films one by one, of pictures several at a time."""
+    for is_film, group in itertools.groupby(range(len(items)), lambda index: items[index].is_film):
+        while block := list(itertools.islice(group, 1 if is_film else rows)):
+            yield block
 
 
 def _block_rows(count: int, workers: int) -> int:
@@ -160,8 +188,10 @@ def _block_rows(count: int, workers: int) -> int:
 
 def _columns(items: Sequence[Item], index: int) -> dict[str, Any]:
     """Absolute paths: workers run in folders of their own."""
-    outputs: dict[str, str] = {content: absolute(where) for where, content in items[index].outputs}
-    return {"item": index, "path": absolute(items[index].source), **outputs}
+    item = items[index]
+    outputs: dict[str, str] = {content: absolute(where) for where, content in item.outputs}
+    piece = {"piece": json.dumps(item.piece), "account": absolute(item.account)} if item.piece else {}
+    return {"item": index, "path": absolute(item.source), **outputs, **piece}
 
 
 def _row(found: dict[str, Any], source: str) -> Row:

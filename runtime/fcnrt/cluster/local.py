@@ -5,16 +5,23 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
 
 from ..errors import BackendError, FcnrtError
+from ..video.sources.pieces import Piece
+from .films import Divider
+from .places import SCRATCH
 from .work import Item, Row, Settings, Worker
 
-AHEAD = 2  # items that each worker has before it
+AHEAD = 2  # pictures that each worker has before it
 
 
 def label_on_processes(
@@ -26,74 +33,122 @@ def label_on_processes(
         items: in any order; rows come as they are done.
         settings: of each worker's Segmenter.
         workers: how many processes.
-        max_restarts: how often workers that died are replaced.
+        max_restarts: how often workers that died are replaced, all together.
 
     Raises:
         BackendError: workers died more often.
         FcnrtError: as the Segmenter; before that, rows that are done.
     """
-    waiting = deque(items)
-    for _ in range(max_restarts + 1):
-        pool = _pool(settings, min(workers, len(waiting)))
-        in_flight: dict[Future[Row], Item] = {}
-        try:
-            yield from _label(pool, waiting, in_flight, workers)
-            return
-        except BrokenProcessPool:
-            waiting.extendleft(in_flight.values())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-    raise BackendError(
-        f"workers died {max_restarts + 1} times (killed, or out of memory); {len(waiting)} inputs are missing: run the "
-        "same command again, with fewer --workers if memory is short"
+    return _done(items, partial(Worker, settings), workers, max_restarts)
+
+
+def divide_on_processes(
+    films: Sequence[Item], seconds: float, workers: int, max_restarts: int = 10
+) -> Generator[tuple[Item, list[Piece]], None, None]:
+    """Find the pieces of films on several processes; arguments, results and errors as `Divider` and above have them."""
+    return _done(films, partial(Divider, seconds), workers, max_restarts)
+
+
+def _done(
+    items: Sequence[Item], begin: Callable[[], Any], workers: int, max_restarts: int
+) -> Generator[Any, None, None]:
+    """What `begin().do`, in each of the processes, makes of the items."""
+    waiting, deaths = deque(items), 0
+    hands = [_Hand(begin) for _ in range(min(workers, len(waiting)))]
+    try:
+        while waiting or any(hand.in_flight for hand in hands):
+            for hand in hands:
+                hand.fill(waiting)
+            if not any(hand.is_dead for hand in hands):
+                wait([future for hand in hands for future in hand.in_flight], return_when=FIRST_COMPLETED)
+            for index, hand in enumerate(hands):
+                yield from hand.results()
+                if hand.is_dead:
+                    deaths += 1
+                    if deaths > max_restarts:
+                        raise _died_too_often(deaths, len(waiting) + sum(len(each.in_flight) for each in hands))
+                    waiting.extendleft(hand.in_flight.values())
+                    hand.close()
+                    hands[index] = _Hand(begin)
+    finally:
+        for hand in hands:
+            hand.close()
+
+
+def _died_too_often(deaths: int, missing: int) -> BackendError:
+    return BackendError(
+        f"workers died {deaths} times (killed, or out of memory); {missing} inputs are missing: run the same command "
+        "again, with fewer --workers if memory is short"
     )
 
 
-def _label(
-    pool: ProcessPoolExecutor, waiting: deque[Item], in_flight: dict[Future[Row], Item], workers: int
-) -> Iterator[Row]:
-    while waiting or in_flight:
-        while waiting and len(in_flight) < workers * AHEAD:
+class _Hand:
+    """A process, and the items that it has before it."""
+
+    def __init__(self, begin: Callable[[], Any]):
+        context = multiprocessing.get_context("spawn")  # engines do not survive a fork
+        self._scratch = tempfile.TemporaryDirectory(prefix=SCRATCH)
+        ends, self._held = context.Pipe(duplex=False)
+        arguments = (begin, self._scratch.name, ends)
+        self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=arguments)
+        self.in_flight: dict[Future[Any], Item] = {}
+        self.is_dead = False
+
+    def fill(self, waiting: deque[Item]) -> None:
+        """Give it the next items, as far as it takes them: no more than one where that may take long."""
+        while waiting and not self.is_dead and self._takes(waiting[0]):
             item = waiting.popleft()
             try:
-                in_flight[pool.submit(_do, item)] = item
+                self.in_flight[self._pool.submit(_do, item)] = item
             except BrokenProcessPool:
                 waiting.appendleft(item)
-                raise
-        done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
-        for future in done:
-            row = future.result()  # else the item stays in flight, to be done again
-            del in_flight[future]
-            yield row
+                self.is_dead = True
+
+    def results(self) -> Iterator[Any]:
+        """What it has done since; items of a process that died stay in flight, to be done again."""
+        for future in [future for future in self.in_flight if future.done()]:
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                self.is_dead = True
+                return
+            del self.in_flight[future]
+            yield result
+
+    def close(self) -> None:
+        """End the process, at once where it is at something."""
+        if self.in_flight:
+            self._held.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._held.close()
+        self._scratch.cleanup()
+
+    def _takes(self, item: Item) -> bool:
+        before = self.in_flight.values()
+        return len(before) < AHEAD and not (before and (item.is_film or any(each.is_film for each in before)))
 
 
-def _pool(settings: Settings, workers: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")  # engines do not survive a fork
-    return ProcessPoolExecutor(max(1, workers), context, initializer=_begin, initargs=(settings,))
+_worker: Any
 
 
-_worker: Worker | FcnrtError
-
-
-def _begin(settings: Settings) -> None:
+def _begin(begin: Callable[[], Any], scratch: str, ends: Connection) -> None:
     global _worker
+    tempfile.tempdir = scratch
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends the run
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with, args=(ends,), daemon=True).start()
     try:
-        _worker = Worker(settings)
+        _worker = begin()
     except FcnrtError as error:  # told by the first item: what is raised here only breaks the pool
         _worker = error
 
 
-def _end_with_parent() -> None:
-    """A parent that was killed tells nobody, and its workers would wait for it for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _end_with(ends: Connection) -> None:
+    """End in the middle of an item when the other end of a pipe is closed: by the parent, or by its death."""
+    ends.poll(None)
+    os._exit(1)
 
 
-def _do(item: Item) -> Row:
+def _do(item: Item) -> Any:
     if isinstance(_worker, FcnrtError):
         raise _worker
     return _worker.do(item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from ..contract.files import file_sha256
 from ..errors import FcnrtError, ModelFileError, needs
+from ..video.sources.pieces import Piece
 from .work import Item, Row, Settings, Worker
 
 CONTENTS = ("overlay", "labels")  # columns that say where to
@@ -26,7 +28,7 @@ def label(
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     max_restarts: int = 10,
-    batch_size: int = ROWS_AT_ONCE,
+    batch_size: int | None = ROWS_AT_ONCE,
 ) -> Any:
     """Label the pictures and films that a Ray dataset names; each is made whole or not at all.
 
@@ -38,7 +40,7 @@ def label(
         device, threads, input_size: of each Segmenter.
         num_cpus, num_gpus: that Ray keeps for each worker (default: its threads; no GPU).
         max_restarts: how often Ray starts each worker again that died, and gives it its rows again.
-        batch_size: rows that a worker is given at a time, at least.
+        batch_size: rows that a worker is given at a time, at least; None: the dataset's blocks as they are.
 
     Returns:
         A `ray.data.Dataset`: each row with the fields of `Row` beside its own; what was wrong with an input is its
@@ -104,8 +106,9 @@ def _same_model(settings: Settings, digest: str) -> Worker:
 
 
 def _item(row: dict[str, Any]) -> Item:
-    outputs = tuple((row[content], content) for content in CONTENTS if row.get(content))
-    return Item(row["path"], outputs)  # type: ignore[arg-type]
+    outputs: tuple[Any, ...] = tuple((row[content], content) for content in CONTENTS if row.get(content))
+    piece = Piece(*json.loads(row["piece"])) if row.get("piece") else None
+    return Item(row["path"], outputs, piece=piece, account=row.get("account") or "")
 
 
 def _with_results(rows: Any, results: list[Row]) -> Any:

@@ -14,7 +14,7 @@ from ..contract.files import part_name
 from ..video.addresses import is_stream
 from .stores import fetch, is_stored, put, put_folder
 
-_SCRATCH = "fcnrt-"  # begins the names of folders for copies
+SCRATCH = "fcnrt-"  # begins the names of folders for copies
 
 
 @contextlib.contextmanager
@@ -27,7 +27,7 @@ def readable(source: str) -> Iterator[str]:
     if not is_stored(source):
         yield source
         return
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as folder:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as folder:
         copy = Path(folder, Path(source).name)
         fetch(source, copy)
         yield str(copy)
@@ -35,7 +35,7 @@ def readable(source: str) -> Iterator[str]:
 
 def under_own_name(text: str, source: str) -> str:
     """A text in which a copy of an input is called what the input is."""
-    folder = re.escape(os.path.join(tempfile.gettempdir(), _SCRATCH))
+    folder = re.escape(os.path.join(tempfile.gettempdir(), SCRATCH))
     return re.sub(rf"{folder}[^/]+/{re.escape(Path(source).name)}", lambda _: source, text)
 
 
@@ -52,7 +52,7 @@ class Place:
     def __init__(self, where: str):
         self._where = where
         if is_stored(where):
-            self._scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+            self._scratch = Path(tempfile.mkdtemp(prefix=SCRATCH))
             self.part = self._scratch / Path(where).name
         else:
             self._scratch = self.part = part_name(Path(where))

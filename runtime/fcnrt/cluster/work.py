@@ -6,12 +6,13 @@ import os
 import socket
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..contract.files import write_json
 from ..errors import FcnrtError, first_line, one_line
 from ..pictures.drawing import Drawing
 from ..segmenter import Segmenter
@@ -19,6 +20,7 @@ from ..video import FrameSource, Sink, open_source
 from ..video.frames import Labelled
 from ..video.shares import class_shares
 from ..video.sinks import Content, Material, open_sink
+from ..video.sources.pieces import Piece, PieceReader
 from .places import Place, readable, under_own_name
 
 
@@ -34,10 +36,19 @@ class Settings:
 
 @dataclass(frozen=True)
 class Item:
-    """An input, and the files or folders to make of it with what goes into each."""
+    """An input, and the files or folders to make of it with what goes into each.
+
+    Attributes:
+        is_film: whether it may take long.
+        piece: of the film, which is to be labelled alone; None: all of it.
+        account: of a piece, the file that its row is to be written to when its outputs are there.
+    """
 
     source: str
     outputs: tuple[tuple[str, Content], ...]
+    is_film: bool = False
+    piece: Piece | None = None
+    account: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,8 @@ class Worker:
             self._label(item, tally)
         except Exception as failure:
             error = under_own_name(_words(failure), item.source)
-        return tally.row(item.source, time.perf_counter() - started, error)
+        row = tally.row(item.source, time.perf_counter() - started, error)
+        return _accounted(row, item.account) if item.account and not error else row
 
     def close(self) -> None:
         """Free the engine; a second call does nothing."""
@@ -107,9 +119,10 @@ class Worker:
         with ExitStack() as held:
             name = held.enter_context(readable(item.source))
             places = [held.enter_context(Place(where)) for where, _ in item.outputs]
-            with open_source(name) as source, ExitStack() as finished:
+            audio_from = name if item.piece is None and Path(name).is_file() else None
+            with _opened(name, item.piece) as source, ExitStack() as finished:
                 sinks = [
-                    finished.enter_context(closing(self._sink(place.part, content, source, name)))
+                    finished.enter_context(closing(self._sink(place.part, content, source, audio_from)))
                     for place, (_, content) in zip(places, item.outputs, strict=True)
                 ]
                 self._label_frames(source, sinks, tally)
@@ -125,10 +138,23 @@ class Worker:
             for sink in sinks:
                 sink.write(sink.draw(labelled))
 
-    def _sink(self, part: Path, content: Content, source: FrameSource, name: str) -> Sink:
+    def _sink(self, part: Path, content: Content, source: FrameSource, audio_from: str | None) -> Sink:
         self._drawing.begin()
-        audio_from = name if Path(name).is_file() else None
         return open_sink(str(part), content, Material(source, self._drawing, self._segmenter.palette, audio_from))
+
+
+def _opened(name: str, piece: Piece | None) -> FrameSource:
+    if piece is None:
+        return open_source(name)
+    return PieceReader(name, piece)
+
+
+def _accounted(row: Row, account: str) -> Row:
+    try:
+        write_json(Path(account), asdict(row))
+    except OSError as error:
+        return replace(row, error=one_line(error))
+    return row
 
 
 class _Tally:

@@ -25,6 +25,10 @@ class Clock:
         self.offset: Fraction | None = None
         self._last: Fraction | None = None
 
+    def go_on(self, offset: Fraction, last: Fraction) -> None:
+        """Begin in the middle of a stream, after a frame that was shown at `last`."""
+        self.offset, self._last = offset, last
+
     def tell(self, seconds: Fraction | None) -> Fraction:
         """When a frame is to be shown whose time in the stream is `seconds`, or unknown."""
         following = Fraction(0) if self._last is None else self._last + self._step

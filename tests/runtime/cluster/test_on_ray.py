@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 import fcnrt
 from exports import Export
 from fcnrt.cli.main import main
+from fcnrt.cluster import knocking
 from fcnrt.cluster.on_ray import Labeller
 from fcnrt.cluster.work import Settings
 from fcnrt.pictures.reading import read_image
@@ -120,6 +125,48 @@ def test_other_addresses(address: str, exported: Export, archive: Path, tmp_path
     ended = run("-m", "fcnrt", "batch", exported(NAME), "archive", "-o", "out", "--address", address, folder=tmp_path)
     assert ended.returncode == 1 and ended.stderr.count("\n") == 1
     assert f"--address {address}: cannot connect to Ray there" in ended.stderr
+
+
+@contextlib.contextmanager
+def listening(kind: str) -> Iterator[int]:
+    """A port of something else than Ray."""
+
+    def serve(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                held.append(connection)
+                if kind == "http":
+                    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                if kind == "hangs up":
+                    connection.close()
+
+    held: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    for connection in held:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("http", "is not Ray"), ("hangs up", "is not Ray"), ("silent", "is silent for 0.2 s")]
+)
+def test_what_is_no_cluster_is_told_without_asking_ray(kind: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knocking, "_PATIENCE_S", 0.2)
+    with listening(kind) as port, pytest.raises(OSError, match=f"what listens there {told}"):
+        knocking.knock(f"127.0.0.1:{port}")
+
+
+def test_a_cluster_answers(ray_address: str) -> None:
+    knocking.knock(ray_address)
+
+
+@pytest.mark.parametrize("address", ["nowhere", ":6379", "127.0.0.1:99999", "http://127.0.0.1/a:1", "::"])
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(ValueError, match=f"got {address}"):
+        knocking.knock(address)
 
 
 def test_another_model_on_a_host_is_refused(exported: Export) -> None:

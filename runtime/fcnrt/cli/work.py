@@ -1,0 +1,44 @@
+"""What workers do in a run of `fcnrt batch`, row by row: written down, counted, told."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+
+from ..cluster.films import Films
+from ..cluster.manifest import Manifest
+from ..cluster.work import Item, Row
+from .crews import Label
+from .tally import Pace, Tally
+from .terminal import progress
+
+
+class Work:
+    """Gives items to workers, and takes their rows.
+
+    Args:
+        films: those of which workers have pieces.
+        manifest: where rows are written down.
+        tally: that counts inputs.
+    """
+
+    def __init__(self, films: Films, manifest: Manifest, tally: Tally):
+        self.tally, self._films, self._manifest = tally, films, manifest
+
+    def do(self, items: Sequence[Item], label: Label) -> float:
+        """Have items labelled; the rate in frames per second, 0 where there is none."""
+        if not items:
+            return 0.0
+        pace = Pace()
+        unit = "piece" if any(item.piece for item in items) else "input"
+        with contextlib.closing(label(items)) as rows:
+            for row in progress(rows, unit, total=len(items)):
+                pace.add(row)
+                self.count(self._films.take(row))
+        return pace.rate
+
+    def count(self, rows: Iterable[Row]) -> None:
+        """Write rows of inputs down, and count them."""
+        for row in rows:
+            self._manifest.add(row)
+            self.tally.add(row)
