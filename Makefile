@@ -23,8 +23,8 @@ load: $(INSTALLED)  ## ask a server with 64 clients for a minute, then at 80 % o
 fuzz: $(INSTALLED)  ## damage models, sidecars and checkpoints for MINUTES (15), count what becomes of them
 	FUZZ_MINUTES=$(or $(MINUTES),15) $(BIN)/python -m pytest --timeout 0 tests/hostile/test_mutants.py -k thousands
 
-compatibility: $(INSTALLED)  ## run the tests on every Python that is found, and exported files in the runtimes of others
-	$(BIN)/python tests/compatibility
+compatibility: $(INSTALLED)  ## run TESTS (some, all) on every Python that is found, and exported files in the runtimes of others
+	FCNRT_COMPATIBILITY_TESTS=$(or $(TESTS),some) $(BIN)/python tests/compatibility
 
 lint: $(INSTALLED)  ## what CI checks beside the tests
 	$(BIN)/ruff check

@@ -165,7 +165,7 @@ def test_command_that_is_not_run_is_one_that_we_have(command: str) -> None:
         assert re.search(r" http://127\.0\.0\.1:8000/(segment|metrics|v2)\b", command)
     elif program == "make":
         makefile = (ROOT / "Makefile").read_text()
-        assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in arguments)
+        assert all(re.search(rf"^{target}:", makefile, flags=re.M) for target in arguments if "=" not in target)
     else:
         extras = ",".join(re.findall(r"\[([\w,-]+)\]", command)).split(",")
         config = (ROOT / "setup.cfg").read_text()

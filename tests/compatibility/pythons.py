@@ -13,7 +13,12 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+
+from extent import EXTENTS, extent
+from report import rewritten
+from summary import Row, tried
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build/compatibility"
@@ -30,27 +35,57 @@ INSTALLED = (
     "cuda-core",
 )
 SHOWN = ("numpy", "onnx", "onnxruntime", "av", "pillow", "cuda-bindings")
-TESTS = ("tests/runtime",)
-HEAD = """# Pythons and packages
+TESTS = {
+    "some": (  # what leans on packages: arrays, files, engines, decoders, servers
+        *(f"tests/runtime/{folder}" for folder in ("contract", "gpu", "ops", "pictures", "serving/test_inference.py")),
+        *(f"tests/runtime/backends/test_{name}.py" for name in ("choice", "int8_rewrite", "openvino", "recent")),
+        *(f"tests/runtime/video/sources/test_{name}.py" for name in ("av_reader", "opencv_reader", "stills")),
+        "tests/runtime/video/sinks/test_av_writer.py",
+        "tests/runtime/cli/test_commands.py",
+        "tests/runtime/test_segmenter.py",
+    ),
+    "all": ("tests/runtime",),
+}
+assert tuple(TESTS) == EXTENTS
 
-`make compatibility` runs the tests of the runtime (`tests/runtime`, without those that need torch) on each Python that
-it finds, in an environment of its own with the newest packages, without constraints. What passed the last time:
 
-"""
+def main(versions: list[str]) -> list[Row]:
+    """The tests on these Pythons; on all that are known, with the page, where none is named."""
+    choice = extent()
+    here = tried("this Python", lambda: exported(choice))
+    if here.failed:
+        return [here]
+    rows = [tried(version, lambda version=version: row(version, choice)) for version in versions or PYTHONS]  # type: ignore[misc]
+    print("\n".join(table(rows)))
+    if not versions:
+        write_page(choice, rows)
+    return [here, *rows]
 
 
-def main(versions: list[str]) -> int:
+def write_page(choice: str, rows: list[Row]) -> None:
+    intro = f"On {date.today().isoformat()}, x86-64 Linux, a CPU, {choice} of the tests:"
+    PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8"), [intro, "", *table(rows)]), encoding="utf-8")
+    print(PAGE.relative_to(ROOT))
+
+
+def exported(choice: str) -> Row:
+    """The tests on this Python, which leave the exported files that they take."""
     shutil.rmtree(MODELS, ignore_errors=True)  # files of an older exporter would be tested with a newer runtime
     MODELS.mkdir(parents=True)
     print("exporting the tiny networks", flush=True)
-    tested(sys.executable, FOLDER / "here.xml")
-    rows = []
-    for version in versions or PYTHONS:
-        python = found(version)
-        rows.append((version, *(outcome(python, version) if python else ("not found here",))))
-    PAGE.write_text(HEAD + "\n".join(table(rows)) + "\n", encoding="utf-8")
-    print(f"{PAGE.relative_to(ROOT)}")
-    return int(any("failed" in cell and " 0 failed" not in cell for row in rows for cell in row))
+    told = tested(sys.executable, FOLDER / "here.xml", choice)
+    return Row("this Python", told, has_failed(told))
+
+
+def row(version: str, choice: str) -> Row:
+    """What the tests gave on a Python, and the versions of packages there."""
+    python = found(version)
+    told, *more = outcome(python, version, choice) if python else ("not found here",)
+    return Row(version, told, has_failed(told), tuple(more))
+
+
+def has_failed(told: str) -> bool:
+    return "failed" in told and ", 0 failed" not in told
 
 
 def found(version: str) -> str | None:
@@ -71,7 +106,7 @@ def candidates(version: str) -> Iterator[str]:
         yield from map(str, sorted(Path(root).glob(f"versions/{version}*/bin/python"), reverse=True))
 
 
-def outcome(python: str, version: str) -> tuple[str, ...]:
+def outcome(python: str, version: str, choice: str) -> tuple[str, ...]:
     """What the tests gave in a new environment of that Python, and the versions in it."""
     environment = FOLDER / version
     print(f"Python {version}: installing", flush=True)
@@ -82,13 +117,13 @@ def outcome(python: str, version: str) -> tuple[str, ...]:
     if done.returncode:
         return (f"failed to install: {done.stderr.strip().splitlines()[-1]}",)
     print(f"Python {version}: testing", flush=True)
-    return tested(inside, FOLDER / f"{version}.xml"), *shown(inside)
+    return tested(inside, FOLDER / f"{version}.xml", choice), *shown(inside)
 
 
-def tested(python: str | Path, report: Path) -> str:
+def tested(python: str | Path, report: Path, choice: str) -> str:
     """How many tests passed, failed and were skipped."""
     report.unlink(missing_ok=True)
-    command = [python, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *TESTS]
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *TESTS[choice]]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "FCNRT_TEST_MODELS": str(MODELS)})
     if not report.exists():
         return "failed to run"
@@ -103,9 +138,10 @@ def shown(python: Path) -> list[str]:
     return subprocess.run([python, "-c", code, *SHOWN], capture_output=True, text=True).stdout.split()
 
 
-def table(rows: list[tuple[str, ...]]) -> Iterator[str]:
+def table(rows: list[Row]) -> Iterator[str]:
     header = ("Python", "tests", *SHOWN)
     yield f"| {' | '.join(header)} |"
     yield "|---" * len(header) + "|"
     for row in rows:
-        yield f"| {' | '.join((*row, *('' for _ in header[len(row) :])))} |"
+        cells = (row.name, row.told, *row.more)
+        yield f"| {' | '.join((*cells, *('' for _ in header[len(cells) :])))} |"

@@ -19,10 +19,25 @@ BEGIN, END = "<!-- written by make compatibility -->", "<!-- to here -->"
 
 def page_with(outcomes: list[Outcome], page: str) -> str:
     """The page with a new table."""
+    intro = f"On {date.today().isoformat()}, x86-64 Linux:"
+    return rewritten(page, [intro, "", *table(outcomes), "", *remarks(outcomes)])
+
+
+def rewritten(page: str, lines: list[str]) -> str:
+    """A page with other lines between its marks; what people wrote around them stays."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    written = [f"On {date.today().isoformat()}, x86-64 Linux:", "", *table(outcomes), "", *remarks(outcomes)]
-    return before + "\n".join([BEGIN, *written, END]) + after
+    return before + "\n".join([BEGIN, *lines, END]) + after
+
+
+def told(outcome: Outcome) -> str:
+    """All files of an outcome in one line."""
+    return f"not run: {outcome.reason}" if outcome.reason else cell(outcome.files)
+
+
+def faults(outcome: Outcome) -> int:
+    """How many files were refused or labelled wrongly."""
+    return sum(bool(errors(shares)) or lowest(shares) < floor(name) for name, shares in outcome.files.items())
 
 
 def table(outcomes: list[Outcome]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Exported files in the runtimes of others, each in an environment of its own.
 
 A row of the table is a `Runtime`. What each made of the files (see files.py) is kept in FOLDER; when all rows are
-there, docs/compatibility.md gets the table.
+there, of all networks, docs/compatibility.md gets the table.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from environments import HELPERS, NotInstalled, node_modules_with, printed, python_with, versions
+from extent import extent
 from pythons import ROOT
-from report import page_with, table
+from report import faults, page_with, table, told
+from summary import Row, tried
 
 HERE = Path(__file__).parent
-FOLDER = ROOT / "build/compatibility/runtimes"
+FOLDER = ROOT / "build/compatibility/runtimes" / extent()
 FILES = FOLDER / "files"
 PAGE = ROOT / "docs/compatibility.md"
 OLD = "numpy<2"  # what was built before it does not say so itself
+SOME = (  # networks: of every family, and what has been a runtime's undoing
+    *("caffe fcn8s", "zijundeng fcn16s", "tramac fcn16s", "pochih fcns"),
+    *("tramac-resnet fcn", "torchvision fcn", "d2l fcn32s wider middle"),
+)
 IN_BROWSER = {"wasm": "WebAssembly", "webgl": "WebGL", "webgpu": "WebGPU"}  # adapters that are in browser.py
 
 
@@ -36,11 +42,13 @@ class Runtime:
         title: with the packages' names where their versions belong.
         adapter: its name in inside.py, or one of IN_BROWSER.
         packages: from PyPI, or one from npm for the browser.
+        faulty: whether it is known to refuse some of the files, or to label some wrongly.
     """
 
     title: str
     adapter: str
     packages: tuple[str, ...]
+    faulty: bool = False
 
     @property
     def name(self) -> str:
@@ -51,30 +59,34 @@ class Runtime:
         return re.sub(r"[^\w.]+", "-", self.name)
 
 
-def _onnx_runtime(*packages: str) -> Runtime:
-    return Runtime("ONNX Runtime {onnxruntime}", "onnxruntime", packages)
+def _onnx_runtime(*packages: str, faulty: bool = False) -> Runtime:
+    return Runtime("ONNX Runtime {onnxruntime}", "onnxruntime", packages, faulty)
 
 
 def _opencv(package: str) -> Runtime:
-    return Runtime("OpenCV {opencv-python-headless}", "opencv", (package,))
+    return Runtime("OpenCV {opencv-python-headless}", "opencv", (package,), faulty=True)
+
+
+def _browser(adapter: str, title: str) -> Runtime:
+    told = f"onnxruntime-web {{onnxruntime-web}}, {title} in Chromium"
+    return Runtime(told, adapter, ("onnxruntime-web",), faulty=adapter != "wasm")
 
 
 RUNTIMES = (
-    *(_onnx_runtime(f"onnxruntime=={old}", OLD) for old in ("1.12.1", "1.14.1", "1.16.3", "1.18.1", "1.20.1")),
+    _onnx_runtime("onnxruntime==1.12.1", OLD),
+    _onnx_runtime("onnxruntime==1.14.1", OLD, faulty=True),
+    *(_onnx_runtime(f"onnxruntime=={old}", OLD) for old in ("1.16.3", "1.18.1", "1.20.1")),
     _onnx_runtime("onnxruntime==1.23.2"),
     _onnx_runtime("onnxruntime"),
-    *(
-        Runtime(f"onnxruntime-web {{onnxruntime-web}}, {title} in Chromium", adapter, ("onnxruntime-web",))
-        for adapter, title in IN_BROWSER.items()
-    ),
+    *(_browser(adapter, title) for adapter, title in IN_BROWSER.items()),
     Runtime("OpenVINO {openvino}", "openvino", ("openvino==2023.3.0", OLD)),
     Runtime("OpenVINO {openvino}", "openvino", ("openvino",)),
     *(_opencv(f"opencv-python-headless{which}") for which in ("==4.10.0.84", "<5", "")),
-    Runtime("onnx {onnx}, its reference evaluator", "reference", ("onnx",)),
+    Runtime("onnx {onnx}, its reference evaluator", "reference", ("onnx",), faulty=True),
     Runtime("onnxsim {onnxsim}, then ONNX Runtime {onnxruntime}", "onnxsim", ("onnxsim", "onnx", "onnxruntime")),
     Runtime("onnxslim {onnxslim}, then ONNX Runtime {onnxruntime}", "onnxslim", ("onnxslim", "onnx", "onnxruntime")),
     Runtime("MNN {mnn}", "MNN", ("MNN", "numpy")),
-    Runtime("tract {tract}", "tract", ("tract", "numpy")),
+    Runtime("tract {tract}", "tract", ("tract", "numpy"), faulty=True),
     Runtime("fcnrt itself, with the oldest numpy: {numpy}", "fcnrt", ("numpy==1.26.0", f"{ROOT}[cpu]")),
 )
 
@@ -96,23 +108,36 @@ class Outcome:
     reason: str = ""
 
 
-def main(names: list[str]) -> int:
+def main(names: list[str]) -> list[Row]:
+    """The files in these runtimes, or in all; the page is written where all files were."""
     known = [runtime.name for runtime in RUNTIMES]
     if unknown := set(names) - set(known):
         raise SystemExit(f"runtimes: expected one of {', '.join(known)}; got {', '.join(sorted(unknown))}")
     if not names:
         shutil.rmtree(FOLDER, ignore_errors=True)
-    if not FILES.exists():
-        export()
-    for runtime in RUNTIMES:
-        if not names or runtime.name in names:
-            keep(runtime, run(runtime))
+    asked = [runtime for runtime in RUNTIMES if not names or runtime.name in names]
+    rows = [tried("files", files_made), *(tried(each.name, lambda each=each: row(each)) for each in asked)]  # type: ignore[misc]
     outcomes = kept()
     print("\n".join(table(outcomes)))
-    if len(outcomes) == len(RUNTIMES):
+    if len(outcomes) == len(RUNTIMES) and extent() == "all":
         PAGE.write_text(page_with(outcomes, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
         print(PAGE.relative_to(ROOT))
-    return 0
+    return rows
+
+
+def files_made() -> Row:
+    if not FILES.exists():
+        export(*(SOME if extent() == "some" else ()))
+    return Row("files", f"{len(list(FILES.glob('*.onnx')))} exported")
+
+
+def row(runtime: Runtime) -> Row:
+    """What a runtime makes of the files, kept for the table too."""
+    outcome = run(runtime)
+    keep(runtime, outcome)
+    found = faults(outcome)
+    known = " (known)" if found and runtime.faulty else ""
+    return Row(runtime.name, told(outcome) + known, failed=found > 0 and not runtime.faulty)
 
 
 def export(*networks: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from environments import NotInstalled, python_with, versions
 from pythons import ROOT
+from summary import Row, tried
 
 HERE = Path(__file__).parent
 ENVIRONMENT = ROOT / "build/compatibility/tritonserver"
@@ -22,22 +23,25 @@ PACKAGES = ("nvidia-pytriton", "numpy<2", f"{ROOT}[cpu]", "pillow")
 TESTED = "FCNRT_TEST_TRITON"  # environment: the Python beside which test_tritonserver.py finds a server
 
 
-def main(names: list[str]) -> int:
+def main(names: list[str]) -> list[Row]:
+    """The tests of a server in an environment of its own."""
     if names:
         raise SystemExit("tritonserver: takes no words")
+    return [tried("tritonserver", row)]
+
+
+def row() -> Row:
     print("tritonserver: installing", flush=True)
     try:
         version, python = python_with(PACKAGES, ENVIRONMENT, prepare)
     except NotInstalled as reason:
-        print(f"tritonserver: not run: {reason}")
-        return 0
+        return Row("tritonserver", f"not run: {reason}")
     have = versions(python)
-    print(
-        f"tritonserver of nvidia-pytriton {have['nvidia-pytriton']}, Python {version}, numpy {have['numpy']}",
-        flush=True,
-    )
+    of = f"of nvidia-pytriton {have['nvidia-pytriton']}, Python {version}, numpy {have['numpy']}"
+    print(f"tritonserver {of}", flush=True)
     tests = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(HERE / "test_tritonserver.py")]
-    return subprocess.run(tests, cwd=ROOT, env={**os.environ, TESTED: str(python)}).returncode
+    status = subprocess.run(tests, cwd=ROOT, env={**os.environ, TESTED: str(python)}).returncode
+    return Row("tritonserver", f"{'failed' if status else 'passed'}: {of}", failed=status != 0)
 
 
 def prepare(python: Path) -> None:

@@ -31,6 +31,10 @@ class ServeProcess:
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
+    def stay_on(self, cores: set[int]) -> None:
+        """Have it run there alone; to be said before it has threads."""
+        os.sched_setaffinity(self._process.pid, cores)
+
     def kill(self) -> None:
         """End it without a word, as a lack of memory does."""
         self._process.send_signal(signal.SIGKILL)

@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--max-batch",
         type=positive,
-        default=_USUAL.batch,
         metavar="N",
-        help=f"frames of several requests that go through the network together ({_USUAL.batch})",
+        help="frames of several requests that go through the network together (8 on a GPU; 1 on a CPU, to which two "
+        "frames are twice the work)",
     )
     add_model_arguments(parser.add_argument_group("model"))
     parser.set_defaults(run=serve)

@@ -1,8 +1,9 @@
-"""Pictures from files to upright RGB of eight bits, by Pillow."""
+"""Pictures from files, or from bytes at hand, to upright RGB of eight bits, by Pillow."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import re
 import threading
@@ -10,7 +11,7 @@ import warnings
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Levels = tuple[float, float]
+Source = str | Path | bytes  # a file, or what would be in it
 
 # Named, because Pillow goes by content and would hand a disguised EPS file to Ghostscript.
 _PILLOW_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "GIF", "AVIF", "HEIF", "JPEG2000")
@@ -37,7 +39,11 @@ _PILLOWS_SWITCHES = threading.RLock()  # they are global
 
 
 def read_image(
-    path: str | Path, *, levels: Levels | None = None, max_pixels: int | None = None, notes: list[str] | None = None
+    source: Source | BinaryIO,
+    *,
+    levels: Levels | None = None,
+    max_pixels: int | None = None,
+    notes: list[str] | None = None,
 ) -> UInt8Array:
     """Read a picture upright (EXIF orientation applied), whatever its mode.
 
@@ -45,7 +51,8 @@ def read_image(
     their upper eight, or are mapped by `levels`.
 
     Args:
-        path: a picture in a format that Pillow reads; HEIC with pi-heif.
+        source: a picture in a format that Pillow reads; HEIC with pi-heif. A file's path, its content, or an open file
+            of bytes, which is read to its end; messages call the last two "picture".
         levels: the values that become black and white, of pictures with more than eight bits per channel.
         max_pixels: the largest picture to read (default: Pillow's own limit).
         notes: a list that takes a line for each thing that was not as it should be: a JPEG that lacks its end, which is
@@ -59,17 +66,19 @@ def read_image(
         MediaError: the file is missing, no picture, cut off, too large, or has 32 bits per channel and no `levels`.
         MissingDependency: Pillow or pi-heif is not installed.
     """
-    reading = _Reading(path, levels, max_pixels)
+    if not isinstance(source, str | Path | bytes):
+        source = source.read()
+    reading = _Reading(source, levels, max_pixels)
     try:
         frame = reading.frame()
     except _CutOff as error:
         if notes is None:
-            raise MediaError(f"{path}: cannot read this picture: {error}") from error
+            raise MediaError(f"{_called(source)}: cannot read this picture: {error}") from error
         with _reading_cut_files():
             frame = reading.frame()
         reading.said.append("lacks its end; read as far as it goes")
     if notes is not None:
-        notes.extend(f"{path}: {text}" for text in reading.said)
+        notes.extend(f"{_called(source)}: {text}" for text in reading.said)
     return frame
 
 
@@ -126,18 +135,18 @@ class _CutOff(Exception):
 class _Reading:
     """One picture on its way to eight bits; what there is to say of it gathers in `said`."""
 
-    def __init__(self, path: str | Path, levels: Levels | None, max_pixels: int | None) -> None:
-        self._path, self._levels, self._max_pixels = path, levels, max_pixels
+    def __init__(self, source: Source, levels: Levels | None, max_pixels: int | None) -> None:
+        self._source, self._levels, self._max_pixels = source, levels, max_pixels
         self.said: list[str] = []
 
     def frame(self) -> UInt8Array:
         self.said = []
-        with _opened(self._path, self._max_pixels) as picture:
+        with _opened(self._source, self._max_pixels) as picture:
             if picture.format == "TIFF" and getattr(picture, "n_frames", 1) > 1:
                 self.said.append(f"has {picture.n_frames} pages; the first is read")
             deep = picture.mode in ("RGB", "RGBA") and ";16" in repr(picture.tile)
             if deep and self._levels and picture.format in _FFMPEG_FORMATS:
-                reduced = mapped(_deep_colour(self._path, picture.format), self._levels)
+                reduced = mapped(_deep_colour(self._source, picture.format), self._levels)
                 return _upright(reduced, picture.getexif().get(_ORIENTATION))
             turned = _turned(picture)
             if deep:  # reduced to eight bits by Pillow
@@ -156,8 +165,8 @@ class _Reading:
         # Pillow opens 16-bit PGM, and old versions 16-bit PNG, in its 32-bit mode.
         if picture.mode == "F" or (picture.mode == "I" and file_format not in ("PNG", "PPM")):
             raise MediaError(
-                f"{self._path}: expected 8 or 16 bits per channel, got 32, with values from {values.min():g} to "
-                f"{values.max():g}; say by --levels LOW-HIGH which become black and white"
+                f"{_called(self._source)}: expected 8 or 16 bits per channel, got 32, with values from "
+                f"{values.min():g} to {values.max():g}; say by --levels LOW-HIGH which become black and white"
             )
         self._tell_of_range(int(values.min()), int(values.max()))
         return Image.fromarray((values >> 8).astype(np.uint8))
@@ -172,7 +181,7 @@ class _Reading:
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path, max_pixels: int | None) -> Iterator[Any]:
+def _opened(source: Source, max_pixels: int | None) -> Iterator[Any]:
     """Open a picture; whatever goes wrong in the block becomes a MediaError."""
     with needs("Pillow"):
         from PIL import Image, UnidentifiedImageError
@@ -180,22 +189,31 @@ def _opened(path: str | Path, max_pixels: int | None) -> Iterator[Any]:
         # Pillow warns of large pictures, odd EXIF data and transparency, none of which matters here.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _know_heif(path)
+            _know_heif(source)
             with _limit(max_pixels):
-                opened = Image.open(path, formats=_formats())
+                opened = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
             with opened as picture:
                 yield picture
     except (FcnrtError, _CutOff):
         raise
     except UnidentifiedImageError as error:
-        raise MediaError(f"{path}: expected a picture, got a file of another or unknown format") from error
+        raise MediaError(f"{_called(source)}: expected a picture, got a file of another or unknown format") from error
     except Image.DecompressionBombError as error:
-        raise MediaError(f"{path}: refused, {_too_large(error)}") from error
+        raise MediaError(f"{_called(source)}: refused, {_too_large(error)}") from error
     # A damaged file can make a decoder raise nearly anything: struct, zlib, SyntaxError, IndexError.
     except Exception as error:
-        if "truncated" in str(error) and _begins_as_jpeg(path):
+        if "truncated" in str(error) and _begins_as_jpeg(source):
             raise _CutOff(first_line(error)) from error
-        raise MediaError(f"{path}: cannot read this picture: {first_line(error)}") from error
+        raise MediaError(f"{_called(source)}: cannot read this picture: {first_line(error)}") from error
+
+
+def _content(source: Source) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+
+
+def _called(source: Source) -> str:
+    """What messages call it."""
+    return "picture" if isinstance(source, bytes) else str(source)
 
 
 def _formats() -> list[str]:
@@ -230,11 +248,11 @@ def _mapped(values: Array, levels: Levels) -> UInt8Array:
     return reduced
 
 
-def _deep_colour(path: str | Path, file_format: str) -> Array:
+def _deep_colour(source: Source, file_format: str) -> Array:
     """(H, W, 3) uint16, by FFmpeg."""
     with needs("PyAV"):
         import av
-    with open(path, "rb") as file, av.open(file, "r", format=_FFMPEG_FORMATS[file_format]) as container:
+    with _content(source) as file, av.open(file, "r", format=_FFMPEG_FORMATS[file_format]) as container:
         frame: Array = next(container.decode(video=0)).to_ndarray(format="rgb48le")
     return frame
 
@@ -247,9 +265,9 @@ def _upright(frame_hwc: UInt8Array, orientation: int | None) -> UInt8Array:
     return np.array(_turned(picture))
 
 
-def _know_heif(path: str | Path) -> None:
+def _know_heif(source: Source) -> None:
     """Teach Pillow HEIC where a file is of that kind."""
-    with open(path, "rb") as file:
+    with _content(source) as file:
         head = file.read(12)
     if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         with needs("pi-heif"):
@@ -257,8 +275,8 @@ def _know_heif(path: str | Path) -> None:
         pi_heif.register_heif_opener()
 
 
-def _begins_as_jpeg(path: str | Path) -> bool:
-    with open(path, "rb") as file:
+def _begins_as_jpeg(source: Source) -> bool:
+    with _content(source) as file:
         return file.read(2) == b"\xff\xd8"
 
 

@@ -159,3 +159,46 @@ def test_frames_without_a_time_stand_as_in_browsers(tmp_path):
     frames = [Image.fromarray(np.full((6, 4, 3), shade, np.uint8)) for shade in (40, 130)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=0)
     assert [seconds for _, seconds in read_animation(tmp_path / "a.gif")] == [Fraction(1, 10)] * 2
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_bytes_and_open_files_are_read_as_files_are(tmp_path, file_format):
+    path = tmp_path / "a"
+    Image.fromarray(SMOOTH).save(path, format=file_format)
+    expected = read_image(path)
+    with path.open("rb") as file:
+        assert np.array_equal(read_image(file), expected)
+    assert np.array_equal(read_image(path.read_bytes()), expected)
+
+
+def test_sixteen_bits_of_colour_and_what_is_to_say_of_them_come_from_bytes_too(tmp_path):
+    path, notes, deep = tmp_path / "a.png", [], np.round(SMOOTH.astype(np.uint16) * 10)
+    cv2.imwrite(str(path), deep[..., ::-1])
+    read_image(path.read_bytes(), notes=notes)
+    assert notes == ["picture: uses 0 to 2047 of 0 to 65535; add --levels 0-2047"]
+    levels = (0, 2047)
+    assert np.array_equal(read_image(path.read_bytes(), levels=levels), read_image(path, levels=levels))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "picture: expected a picture, got a file of another or unknown format"),
+        (b"\xff\xd8 and no more", "picture: "),
+    ],
+)
+def test_bytes_that_are_no_picture_are_told(content, why):
+    with pytest.raises(MediaError, match=why):
+        read_image(content)
+
+
+def test_heic_from_bytes(tmp_path):
+    pytest.importorskip("pi_heif")
+    even = SMOOTH[:36, :22].repeat(3, axis=0).repeat(4, axis=1)
+    assert _close(read_image(heic(even)), even, most=30)
+
+
+def test_a_jpeg_in_bytes_that_lacks_its_end_is_read_with_a_note(tmp_path):
+    notes = []
+    read_image(_cut_jpeg(tmp_path / "a.jpg", 0.9).read_bytes(), notes=notes)
+    assert notes == ["picture: lacks its end; read as far as it goes"]

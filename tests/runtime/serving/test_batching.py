@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fcnrt.errors import BackendError, UsageError
-from fcnrt.serving.inference.batching import Batcher
+from fcnrt.serving.inference.batching import Batcher, usual_batch
 from stand_ins import HeldSegmenter
 
 PATIENCE_S = 60
@@ -52,6 +52,10 @@ def test_what_waits_goes_together_by_size_and_in_order(segmenter: HeldSegmenter,
     assert [order.result().shape for order in more] == [(2, 3, 5), (1, 3, 5), (9, 3, 5)]
     sizes = [(1, 3, 5), (4, 3, 5), (1, 6, 7), (1, 3, 5), (9, 3, 5)]
     assert segmenter.shapes == sizes and [count for count, _ in segmenter.observed] == [size[0] for size in sizes]
+
+
+def test_on_a_cpu_frames_go_one_by_one_unless_that_is_asked() -> None:
+    assert usual_batch("cpu") == 1 and usual_batch("cuda:0") > 1
 
 
 def test_who_has_left_is_not_worked_for(segmenter: HeldSegmenter, batcher: Batcher) -> None:

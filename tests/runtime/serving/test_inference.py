@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -263,6 +264,23 @@ def connected(server: InferenceServer, text: bytes) -> socket.socket:
     client = socket.create_connection(("127.0.0.1", server.address.port), timeout=PATIENCE_S)
     client.sendall(b"POST /segment HTTP/1.1\r\nHost: localhost\r\n" + text)
     return client
+
+
+def test_frames_go_one_by_one_on_a_cpu_and_no_picture_becomes_a_file(
+    held: HeldSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("a temporary file")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with InferenceServer(held, "0", name="street") as server, released(held), ThreadPoolExecutor(3) as clients:
+        picture = png_of(np.ones((*SIZE, 3), np.uint8))
+        asked = [clients.submit(ask, server, "POST", "/segment", picture) for _ in range(3)]
+        await_(lambda: figure(server, "fcnrt_requests_waiting") == 2)
+        held.go.set()
+        assert [each.result()[0].status for each in asked] == [200] * 3
+    assert held.shapes == [(1, *SIZE)] * 3
 
 
 def test_nobody_works_for_who_has_left(held: HeldSegmenter) -> None:

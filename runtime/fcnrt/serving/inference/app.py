@@ -11,11 +11,12 @@ from ... import __version__
 from ...contract.types import Array, UInt8Array, label_dtype
 from ...errors import FrameError, first_line
 from ...segmenter import Segmenter
-from .batching import Batcher
+from .batching import Batcher, usual_batch
 from .limits import Gate, Limits, Refusal, body_of, discard_rest
 from .metrics import Metrics
 from .pictures import chosen_output, decoded, described
 from .tensors import FRAMES, HEADER_LENGTH, LABELS, datatype, inference_answer, parse_inference
+from .workers import Workers
 
 OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")  # who asks whether it works need not know the token
 
@@ -37,11 +38,14 @@ class Service:
         self._name, self._limits, self._gate = name, limits, Gate(limits.requests)
         self._classes, self._palette = segmenter.classes, segmenter.palette
         self._metrics = Metrics(lambda: self._gate.inside, lambda: self._batcher.waiting)
-        self._batcher = Batcher(segmenter, limits.batch, self._metrics.labelled)
+        self._batcher = Batcher(segmenter, limits.batch or usual_batch(segmenter.device), self._metrics.labelled)
+        self._reading, self._writing = Workers("fcnrt reads"), Workers("fcnrt writes")
 
     def close(self) -> None:
         """Finish what was begun."""
+        self._reading.close()
         self._batcher.close()
+        self._writing.close()
 
     @property
     def routes(self) -> list[Any]:
@@ -110,28 +114,26 @@ class Service:
         return _json({"error": f"expected model {self._name}, version 1, got {name}, version {version}"}, 404)
 
     async def _infer(self, request: Any) -> Any:
-        from starlette.concurrency import run_in_threadpool
         from starlette.responses import Response
 
         if refused := self._other_model(request):
             return refused
         body, length = await body_of(request, self._limits), request.headers.get(HEADER_LENGTH)
-        inference = await run_in_threadpool(parse_inference, body, length, self._limits.pixels)
+        inference = await self._reading.do(parse_inference, body, length, self._limits.pixels)
         labels = await self._labels(request, inference.frames)
-        content, headers = await run_in_threadpool(inference_answer, self._name, inference, labels)
+        content, headers = await self._writing.do(inference_answer, self._name, inference, labels)
         return Response(content, headers=headers)
 
     async def _segment(self, request: Any) -> Any:
-        from starlette.concurrency import run_in_threadpool
         from starlette.responses import Response
 
         output = chosen_output(request.query_params.get("output"), request.headers.get("accept", ""))
         if request.headers.get("content-type", "").startswith("multipart/"):
             raise Refusal(415, "expected the picture itself as the body (curl --data-binary @FILE), got a form")
         body = await body_of(request, self._limits)
-        frame = await run_in_threadpool(decoded, body, self._limits.pixels)
+        frame = await self._reading.do(decoded, body, self._limits.pixels)
         labels = (await self._labels(request, frame[None]))[0]
-        content = await run_in_threadpool(output.make, frame, labels, self._palette)
+        content = await self._writing.do(output.make, frame, labels, self._palette)
         headers = {"Content-Type": output.content_type, **described(labels, len(self._classes))}
         return Response(content, headers=headers)
 

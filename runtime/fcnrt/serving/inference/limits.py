@@ -16,14 +16,15 @@ class Limits(NamedTuple):
         pixels: of all frames of a request together.
         requests: that are worked on or wait at the same time; others are told to come again.
         body_s: seconds that a request may take to arrive.
-        batch: frames of several requests that go through the network together.
+        batch: frames of several requests that go through the network together; None: as many
+            as pay on the device.
     """
 
     body: int = 32 << 20
     pixels: int = 9_000_000
     requests: int = 32
     body_s: float = 30.0
-    batch: int = 8
+    batch: int | None = None
 
 
 class Refusal(Exception):

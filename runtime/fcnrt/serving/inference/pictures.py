@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,8 +13,6 @@ from ...pictures.drawing import Drawing
 from ...pictures.reading import read_image
 from ...pictures.writing import jpeg_of, png_of_labels
 from .limits import Refusal
-
-_DECODED = "picture"  # what it is called in messages
 
 
 class Output(NamedTuple):
@@ -56,14 +53,11 @@ def chosen_output(query: str | None, accept: str) -> Output:
 
 def decoded(body: bytes, most_pixels: int) -> UInt8Array:
     """A picture's bytes as a frame (H, W, 3) RGB, upright; raises Refusal."""
-    with tempfile.NamedTemporaryFile(prefix="fcnrt-") as file:
-        file.write(body)
-        file.flush()
-        try:
-            frame = read_image(file.name, max_pixels=most_pixels)
-        except MediaError as error:
-            text = str(error).replace(file.name, _DECODED)
-            raise Refusal(413 if "megapixels" in text else 400, text.partition("; if you trust")[0]) from error
+    try:
+        frame = read_image(body, max_pixels=most_pixels)
+    except MediaError as error:
+        text = str(error)
+        raise Refusal(413 if "megapixels" in text else 400, text.partition("; if you trust")[0]) from error
     return np.ascontiguousarray(frame)
 
 
