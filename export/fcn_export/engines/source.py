@@ -178,8 +178,9 @@ def _inferred(model: ModelProto, frames: Shape | None) -> list[ValueInfoProto]:
         for value in bare.graph.output:
             value.type.tensor_type.ClearField("shape")
         # onnx cannot follow a computed padding; the next multiple of 32 is near enough for a bound
+        constants = {tensor.name for tensor in bare.graph.initializer}
         for node in bare.graph.node:
-            if node.op_type == "Pad":
+            if node.op_type == "Pad" and node.input[1] not in constants:
                 node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output))
     return tensors(infer(bare))
 

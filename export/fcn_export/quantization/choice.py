@@ -1,4 +1,4 @@
-"""Which convolutions become int8: all of the body, but for those that cost labels."""
+"""Which convolutions become int8: all but the score layers, and but for those that cost labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from fcnrt.contract.types import Array, UInt8Array
 
 from ..errors import ExportError
 from ..families import Fcn, ScoreConv
-from ..graph.deploy import first_conv
 from .frames import CalibrationFrames
 from .qdq import convolutions, quantised
 
@@ -49,7 +48,7 @@ def quantise(
 
     Args:
         model: the float32 model.
-        net: the network it was made of; its score layers and its first convolution stay float32.
+        net: the network it was made of; its score layers stay float32.
         frames: to calibrate with, and to judge by.
         batches: makes frames what the model takes: its channel order, and its sizes where they are fixed.
         keep_float: names of convolutions, or parts of names, that stay float32.
@@ -68,12 +67,8 @@ def quantise(
 
 
 def _float_layers(net: Fcn) -> set[str]:
-    """The first convolution and the score layers, as in half precision; and a last upsampling that was trained."""
-    first = first_conv(net)
-    return {
-        "last_step",
-        *(name for name, module in net.named_modules() if module is first or isinstance(module, ScoreConv)),
-    }
+    """The score layers, as in half precision, for they cost labels and hardly time; a last upsampling among them."""
+    return {"last_step", *(name for name, module in net.named_modules() if isinstance(module, ScoreConv))}
 
 
 def _named(parts: Sequence[str], body: Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from ..ops.resizing import resized
 from .base import Backend, Options
 from .choice import choose
 from .frame_memory import check_memory, least_bytes_per_pixel
+from .int8_rewrite import make_unsigned
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, check_fixed_shape
 from .recent import Recent
@@ -41,6 +42,8 @@ def open_on_cpu(model: OnnxModel, options: Options) -> CpuBackend:
     other_order = options.color not in (None, model.spec.color)
 
     def open_part(model: OnnxModel, part: Part) -> CpuNetwork:
+        if model.spec.precision == Precision.INT8:
+            make_unsigned(model)
         network: CpuNetwork = engine.open_network(model, options.threads, way.precision, other_order, part)
         return network
 

@@ -23,7 +23,9 @@ def least_bytes_per_pixel(graph: Any, precision: str) -> float:
     convolution = next((node for node in graph.node if node.op_type == "Conv"), None)
     if convolution is None:
         return _FLOAT_BYTES * _CHANNELS
-    channels = next((tensor.dims[0] for tensor in graph.initializer if tensor.name == convolution.input[1]), 0)
+    sources = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    weights = sources.get(convolution.input[1], convolution.input[1])
+    channels = next((tensor.dims[0] for tensor in graph.initializer if tensor.name == weights), 0)
     strides = next((attribute.ints for attribute in convolution.attribute if attribute.name == "strides"), (1, 1))
     return _FLOAT_BYTES * _CHANNELS + channels * _ITEM_BYTES.get(precision, _FLOAT_BYTES) / math.prod(strides)
 

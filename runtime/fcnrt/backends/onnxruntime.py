@@ -10,7 +10,7 @@ from typing import Any
 from ..contract.precision import Precision
 from ..contract.types import Array, Frames, Scores
 from ..errors import BackendError, first_line
-from .int8_rewrite import halve_weights, make_unsigned, saturates
+from .int8_rewrite import halve_weights, read_bytes, saturates
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, load_package
 from .recent import Recent
@@ -69,9 +69,9 @@ def open_network(
         model.swap_channels()
     model.cut_to(part)
     if model.spec.precision == Precision.INT8:
-        make_unsigned(model)
         if saturates():
             halve_weights(model)
+        read_bytes(model)
     return OrtNetwork(new_session(model, CPU, threads))
 
 

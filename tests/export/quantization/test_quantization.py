@@ -18,6 +18,7 @@ from fcn_export.errors import ExportError
 from fcn_export.graph.verify import textured_frames
 from fcn_export.quantization import choice
 from fcn_export.quantization.frames import CalibrationFrames, read_frames
+from fcn_export.quantization.pixels import on_pixels
 from fcn_export.quantization.qdq import convolutions
 from fcnrt.video import VideoWriter
 from tiny_networks import options_for, tiny, upstream_state
@@ -67,7 +68,7 @@ def test_the_file_is_what_tensorrt_takes(int8: Path) -> None:
     assert all(tensor.data_type != TensorProto.INT32 for tensor in model.graph.initializer)  # biases stay float
 
 
-def test_weights_are_int8_per_channel_but_for_the_first_and_the_score_layers(int8: Path) -> None:
+def test_weights_are_int8_per_channel_but_for_the_score_layers(int8: Path) -> None:
     model = onnx.load(int8)
     values, made = constants(model), {name: node for node in model.graph.node for name in node.output}
     kept = []
@@ -77,7 +78,45 @@ def test_weights_are_int8_per_channel_but_for_the_first_and_the_score_layers(int
             continue
         weight, scale = made[node.input[1]].input[:2]
         assert values[weight].dtype == np.int8 and values[scale].shape == (values[weight].shape[0],)
-    assert set(kept) == {"conv1_1.weight", "score_fr.weight", "score_pool4.weight", "score_pool3.weight"}
+    assert set(kept) == {"score_fr.weight", "score_pool4.weight", "score_pool3.weight"}
+
+
+def test_the_first_convolution_reads_pixels_without_rounding(int8: Path) -> None:
+    model = onnx.load(int8)
+    values, readers = constants(model), {node.input[0]: node for node in model.graph.node}
+    found = [readers["frames"]]
+    while found[-1].op_type != "Conv":
+        found.append(readers[found[-1].output[0]])
+    assert [node.op_type for node in found][:4] == ["Cast", "Transpose", "Sub", "Pad"]
+    assert values[found[2].input[1]] == 128 and values[found[4].input[1]] == 1
+
+
+@pytest.mark.parametrize("name", ["caffe fcn8s", "zijundeng fcn16s", "pochih fcns", "d2l fcn32s"])
+def test_on_pixels_a_network_computes_what_it_did(name: str, exported: Export) -> None:
+    """With and without a factor, borders of 100 pixels, sizes padded to multiples."""
+    model = onnx.load(exported(name))
+    frames = textured_frames(2, 83, 61, seed=5).numpy()
+    exact, found = (scores_of(made, frames) for made in (model, on_pixels(model)[0]))
+    np.testing.assert_allclose(found, exact, atol=1e-5 * np.abs(exact).max())
+
+
+def scores_of(model: ModelProto, frames: np.ndarray) -> np.ndarray:
+    shown = ModelProto()
+    shown.CopyFrom(model)
+    shown.graph.output.append(next(value for value in model.graph.value_info if value.name == "scores"))
+    session = onnxruntime.InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(["scores"], {"frames": frames})[0]
+
+
+def test_a_max_pooling_reads_what_is_rounded_as_its_result_is(int8: Path) -> None:
+    model = onnx.load(int8)
+    values, makers = constants(model), {name: node for node in model.graph.node for name in node.output}
+    pools = [node for node in model.graph.node if node.op_type == "MaxPool"]
+    readers = {node.input[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    for pool in pools:
+        before, after = makers[pool.input[0]], readers[pool.output[0]]
+        assert before.op_type == "DequantizeLinear" and values[before.input[1]] == values[after.input[1]]
+    assert len(pools) == 5
 
 
 def test_nothing_is_rounded_between_a_convolution_and_what_engines_fuse_it_with(int8: Path) -> None:
@@ -120,7 +159,7 @@ def test_report_names_layers_frames_and_agreement(
         == 0
     )
     text = capsys.readouterr().out
-    assert "int8       11 convolutions, 3 of the body kept in float32" in text
+    assert "int8       12 convolutions, 3 of the body kept in float32" in text
     assert "kept: conv4_1, conv4_2, conv4_3" in text and "on 3 frames of" in text and "few frames (4)" in text
     assert text.splitlines()[-1].startswith("next: ")
 
@@ -142,7 +181,7 @@ def test_wrong_flags_are_one_line(
 
 
 def test_a_layer_that_is_not_there_is_named_with_those_that_are(pictures: Path, exported: Export) -> None:
-    with pytest.raises(ExportError, match=r"--keep-float conv9: expected \(part of\) one of conv1_2, conv2_1"):
+    with pytest.raises(ExportError, match=r"--keep-float conv9: expected \(part of\) one of conv1_1, conv1_2"):
         choice.quantise(onnx.load(exported(NAME)), tiny(NAME), read_frames(pictures, 4), batches, ["conv9"])
 
 
@@ -153,12 +192,21 @@ def batches(frames):
 def test_the_noisiest_layers_are_left_out_until_labels_hold(
     pictures: Path, exported: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "d2l fcn32s"
-    monkeypatch.setattr(choice, "USUAL", 1.0)
-    monkeypatch.setattr(choice, "FLOOR", 0.5)
-    made = choice.quantise(onnx.load(exported(name)), tiny(name), read_frames(pictures, 4), batches)
-    assert made.kept and set(made.kept).isdisjoint(made.layers)
-    assert len(made.kept) + len(made.layers) == len(convolutions(onnx.load(exported(name)))) - 3
+    def equal_labels(exact: ModelProto, rough: ModelProto, frames: object) -> tuple[int, int]:
+        return 90 + float_convolutions(rough), 100
+
+    exact = onnx.load(exported(NAME))
+    scores = float_convolutions(choice.quantise(exact, tiny(NAME), read_frames(pictures, 4), batches).model)
+    monkeypatch.setattr(choice, "_equal_labels", equal_labels)
+    monkeypatch.setattr(choice, "USUAL", 0.90 + 0.01 * (scores + 3))
+    made = choice.quantise(exact, tiny(NAME), read_frames(pictures, 4), batches)
+    assert len(made.kept) == 4 and set(made.kept).isdisjoint(made.layers)  # after 1 and 2
+    assert len(made.kept) + len(made.layers) == len(convolutions(exact)) - scores
+
+
+def float_convolutions(model: ModelProto) -> int:
+    names = {tensor.name for tensor in model.graph.initializer}
+    return sum(node.op_type == "Conv" and node.input[1] in names for node in model.graph.node)
 
 
 def test_what_is_judged_is_the_file_and_not_the_processor(exported: Export, pictures: Path) -> None:

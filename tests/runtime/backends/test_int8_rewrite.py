@@ -19,7 +19,7 @@ from exports import Export, plain_session
 from fcnrt.backends import int8_rewrite
 from fcnrt.backends import onnxruntime as onnxruntime_backend
 from fcnrt.backends import openvino as openvino_backend
-from fcnrt.backends.int8_rewrite import halve_weights, make_unsigned, saturates
+from fcnrt.backends.int8_rewrite import halve_weights, make_unsigned, read_bytes, saturates
 from fcnrt.backends.onnx_model import OnnxModel
 from frames import frames_of
 from int8_files import fully_quantised_file
@@ -87,8 +87,31 @@ def test_all_that_is_quantised_is_computed_in_integers(name: str, fully_quantise
     before, model = operators(cut(path), tmp_path), cut(path)
     make_unsigned(model)
     halve_weights(model)
+    read_bytes(model)
     found = operators(model, tmp_path)
     assert found["QLinearConv"] == convolutions > before["QLinearConv"] and found["QLinearAdd"] == additions
+    assert found["NhwcMaxPool"] > found["MaxPool"] == found["Cast"] == 0
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+@pytest.mark.parametrize("name", [*NETWORKS, "pochih fcns"])
+def test_bytes_give_the_scores_that_floats_less_128_do(name: str, color: str, fully_quantised: Any) -> None:
+    before, model = cut(fully_quantised(name)), cut(fully_quantised(name))
+    frames = frames_of(2, 83, 61, seed=5)
+    for each in (before, model):
+        if color == "bgr":
+            each.swap_channels()
+        make_unsigned(each)
+    read_bytes(model)
+    assert not [node for node in model.proto.graph.node if node.op_type == "Sub"]
+    np.testing.assert_array_equal(scores(model, frames), scores(before, frames))
+
+
+def test_a_first_convolution_in_float_reads_what_it_did(exported: Export) -> None:
+    model = cut(exported("d2l fcn32s"))
+    before = model.proto.SerializeToString()
+    read_bytes(model)
+    assert model.proto.SerializeToString() == before
 
 
 @pytest.mark.parametrize("seven_bits", [False, True])
@@ -149,6 +172,18 @@ def test_behind_a_pool_of_a_relu_too_and_the_relu_stays() -> None:
     nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("MaxPool", ["r"], ["a"], kernel_shape=[2, 2])]
     kinds, constants = rewritten([*nodes, Q, DQ])
     assert kinds[:2] == ["Relu", "MaxPool"] and constants[2] == 0
+
+
+def test_before_and_behind_a_pool_bytes_are_the_same() -> None:
+    pool = helper.make_node("MaxPool", ["d"], ["m"], kernel_shape=[2, 2])
+    again = [helper.make_node(node.op_type, [name, "s", "z"], [f"{name}'"]) for node, name in ((Q, "m"), (DQ, "m'"))]
+    model = small([RELU, Q, DQ, pool, *again], s=np.array(2, np.float32), z=np.array(0, np.int8))
+    make_unsigned(model)
+    graph = model.proto.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    first, second = (node for node in graph.node if node.op_type == "QuantizeLinear")
+    assert [constants[name] for name in first.input[1:]] == [constants[name] for name in second.input[1:]]
+    assert constants[second.input[2]] == 0 and [node.op_type for node in graph.node].count("Relu") == 0
 
 
 @pytest.mark.parametrize("kind", ["MaxPool", "Neg"])

@@ -280,8 +280,9 @@ class _Graph:
     def _padded(self, node: Any, source: LocalTensor) -> LocalTensor:
         """To a multiple of something at the end, as the exporter writes it, or by constants."""
         if node.input[1] in self._constants:
-            begins = self._numbers(node.input[1])[2:4]
-            return replace(source, rows=source.rows.shifted(-begins[0]), columns=source.columns.shifted(-begins[1]))
+            amounts = self._numbers(node.input[1])
+            rows, columns = source.rows.shifted(-amounts[2]), source.columns.shifted(-amounts[3])
+            return LocalTensor(rows, columns, source.channels + amounts[1] + amounts[5], source.type)
         makers = [self._makers[name] for name in self._sources(node.input[1]) if name in self._makers]
         moduli = [number for maker in makers if maker.op_type == "Mod" for number in self._numbers(maker.input[1])]
         if not moduli or min(moduli) < 1:
