@@ -1,33 +1,127 @@
-"""What the inputs of `fcnrt batch` name, on this machine and in object stores, and what of the outputs is there."""
+"""The inputs of `fcnrt batch`: listed, named and looked up in a database on the disk, as there may be millions."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from ..cluster.places import absolute
 from ..cluster.stores import everything_below, find_stored, is_stored
+from ..cluster.work import Item, Items
 from ..errors import MediaError
-from ..pictures.inputs import find, passed_over
+from ..pictures.inputs import Search, passed_over
 from ..pictures.kinds import FILM_SUFFIXES, PICTURE_SUFFIXES
 from ..video.addresses import is_stream
-from .names import Source
+from .jobs import job_of
+from .names import Source, folded, longer_name, plain_name
+
+_AT_ONCE = 1_000  # rows in memory
+
+# Names as bytes: those of files need not be text.
+_TABLE = """
+create table inputs (key blob primary key, path blob, root blob, name blob, folded blob, missing integer default 1)
+    without rowid
+"""
+_CLASHES = "select folded from inputs group by folded having count(*) > 1"
 
 
-def find_sources(inputs: Sequence[str]) -> tuple[list[Source], list[str]]:
-    """The pictures and films that inputs name, and a line for each input of which something was passed over.
+class Archive:
+    """Inputs, each once, with the names of their outputs.
+
+    Args:
+        inputs: files, folders, patterns, addresses.
+        folder: of the outputs; a path or an address.
+        labels, overlay: what is wanted; neither means what suits the input.
+        tell: takes a line about what was passed over.
+
+    Attributes:
+        total: how many there are.
 
     Raises:
         MediaError: an input names none.
         MissingDependency: pyarrow is not installed, and an input is in an object store.
     """
-    sources: list[Source] = []
-    notes: list[str] = []
-    for where in inputs:
-        found, note = _stored(where) if is_stored(where) else _on_disk(where)
-        sources.extend(found)
-        notes.extend([note] if note else [])
-    return sources, notes
+
+    def __init__(self, inputs: Iterable[str], folder: str, *, labels: bool, overlay: bool, tell: Callable[[str], None]):
+        self._folder, self._labels, self._overlay = folder, labels, overlay
+        self._base = sqlite3.connect("")  # a file that is gone with the process
+        for statement in ("pragma journal_mode = off", "pragma synchronous = off", _TABLE):
+            self._base.execute(statement)
+        self._fill(source for where in inputs for source in _sources(where, tell))
+        self._name()
+        self.total: int = self._one("select count(*) from inputs")
+
+    def drop(self, done: Iterable[str], is_there: Callable[[str], bool]) -> None:
+        """Leave out those of these inputs of which all outputs are there."""
+        self._base.execute("create index if not exists paths on inputs (path)")
+        self._base.executemany("update inputs set missing = 0 where path = ?", ((os.fsencode(each),) for each in done))
+        for key, item in self._rows("not missing"):
+            if not all(is_there(where) for where, _ in item.outputs):
+                self._base.execute("update inputs set missing = 1 where key = ?", (key,))
+
+    @property
+    def missing(self) -> Items:
+        """What is to be done, in the order of the names."""
+        return Items(self._one("select count(*) from inputs where missing"), self._missing)
+
+    def close(self) -> None:
+        """Remove the database."""
+        self._base.close()
+
+    def _missing(self) -> Iterator[Item]:
+        return (item for _, item in self._rows("missing"))
+
+    def _rows(self, which: str) -> Iterator[tuple[bytes, Item]]:
+        query = f"select key, path, root, name from inputs where key > ? and {which} order by key limit {_AT_ONCE}"
+        key = b""
+        while rows := self._base.execute(query, (key,)).fetchall():
+            for key, path, root, name in rows:
+                yield key, self._item(_source(path, root), os.fsdecode(name))
+
+    def _item(self, source: Source, name: str) -> Item:
+        job = job_of(source, os.path.join(self._folder, name), labels=self._labels, overlay=self._overlay)
+        outputs = tuple((output.where, output.content) for output in job.outputs)
+        return Item(job.source, outputs, is_film=not job.is_picture)
+
+    def _fill(self, sources: Iterable[Source]) -> None:
+        self._base.executemany(
+            "insert or ignore into inputs (key, path, root) values (?, ?, ?)",
+            (
+                (os.fsencode(absolute(where)), os.fsencode(where), None if root is None else os.fsencode(root))
+                for where, root in sources
+            ),
+        )
+
+    def _name(self) -> None:
+        """As `output_names` does."""
+        define = self._base.create_function
+        define("folded", 1, lambda name: os.fsencode(folded(os.fsdecode(name))))
+        define("named", 2, lambda path, root: os.fsencode(plain_name(_source(path, root))))
+        define("longer", 3, lambda path, root, name: os.fsencode(longer_name(_source(path, root), os.fsdecode(name))))
+        self._set_names("named(path, root)")
+        if self._one(f"select count(*) from ({_CLASHES})"):
+            common = self._common_folder()
+            define("below", 2, lambda path, root: os.fsencode(plain_name(Source(os.fsdecode(path), root and common))))
+            self._set_names("below(path, root)")
+            self._set_names("longer(path, root, name)", f"where folded in ({_CLASHES})")
+
+    def _set_names(self, value: str, which: str = "") -> None:
+        self._base.execute("drop index if exists names")
+        self._base.execute(f"update inputs set name = {value} {which}")
+        self._base.execute("update inputs set folded = folded(name)")
+        self._base.execute("create index names on inputs (folded)")
+
+    def _common_folder(self) -> Path:
+        common: str | None = None
+        for (path,) in self._base.execute("select path from inputs where root is not null"):
+            folder = str(Path(os.fsdecode(path)).absolute().parent)
+            common = folder if common is None else os.path.commonpath([common, folder])
+        return Path(common or "")
+
+    def _one(self, query: str) -> int:
+        return int(self._base.execute(query).fetchone()[0])
 
 
 def what_is_there(store: str | None) -> Callable[[str], bool]:
@@ -35,18 +129,29 @@ def what_is_there(store: str | None) -> Callable[[str], bool]:
     return os.path.exists if store is None else everything_below(store).__contains__
 
 
-def _on_disk(where: str) -> tuple[list[Source], str | None]:
-    if is_stream(where):
-        return [Source(where)], None
-    found = find(where)
-    return [Source(str(path), found.root) for path in found.paths], found.note
+def _source(path: bytes, root: bytes | None) -> Source:
+    return Source(os.fsdecode(path), None if root is None else Path(os.fsdecode(root)))
 
 
-def _stored(where: str) -> tuple[list[Source], str | None]:
+def _sources(where: str, tell: Callable[[str], None]) -> Iterator[Source]:
+    if is_stored(where):
+        yield from _stored(where, tell)
+    elif is_stream(where):
+        yield Source(where)
+    else:
+        search = Search(where)
+        yield from (Source(str(path), search.root) for path in search)
+        if search.note:
+            tell(search.note)
+
+
+def _stored(where: str, tell: Callable[[str], None]) -> Iterator[Source]:
     """By their names: contents would have to be fetched."""
     root, objects = find_stored(where)
     taken = [each for each in objects if each.lower().endswith(PICTURE_SUFFIXES + FILM_SUFFIXES)]
     if not taken:
         raise MediaError(f"{where}: no picture or video there; known are {' '.join(PICTURE_SUFFIXES + FILM_SUFFIXES)}")
-    others = [each.removeprefix(f"{root}/") for each in objects if each not in {*taken}]
-    return [Source(each, Path(root)) for each in taken], passed_over(root, others)
+    yield from (Source(each, Path(root)) for each in taken)
+    note = passed_over(root, [each.removeprefix(f"{root}/") for each in objects if each not in {*taken}])
+    if note:
+        tell(note)

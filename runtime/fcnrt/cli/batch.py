@@ -10,13 +10,12 @@ from pathlib import Path
 from ..backends import read_model
 from ..cluster.films import Films, is_divisible
 from ..cluster.manifest import Manifest, load_arrow
-from ..cluster.work import Item
+from ..cluster.work import Items
 from ..errors import print_line
-from ..video.sources.pieces import Piece
-from .archives import find_sources, what_is_there
+from .archives import Archive, what_is_there
 from .argument_types import count, duration, size, store
 from .crews import Crew, add_crew_arguments, check_crew, crew_of
-from .jobs import Job, is_folder, jobs_in
+from .jobs import is_folder
 from .lists import expand_lists
 from .tally import Tally, spread
 from .terminal import complain, progress
@@ -61,42 +60,41 @@ def batch(options: argparse.Namespace) -> int:
     check_crew(options)
     load_arrow()
     model = read_model(options.model)
-    items, made_with = _items(options), _made_with(model.described, options)
-    with Manifest(Path(options.output), made_with) as manifest:
-        missing = manifest.missing(items, what_is_there(options.store))
-        films = Films(Path(options.output), made_with)
-        failed = _label(missing, films, manifest, options) if missing else 0
+    made_with = _made_with(model.described, options)
+    with contextlib.closing(_archive(options)) as archive, Manifest(Path(options.output), made_with) as manifest:
+        archive.drop(manifest.done(), what_is_there(options.store))
+        missing, films = archive.missing, Films(Path(options.output), made_with)
+        failed = _label(missing, films, manifest, options) if len(missing) else 0
         if not failed:
             films.clean()
         table = manifest.write_table(model.spec.classes)
-    print_line(f"{len(items) - len(missing)} of {len(items)} were there already; rows in {table}")
+    print_line(f"{archive.total - len(missing)} of {archive.total} were there already; rows in {table}")
     return 1 if failed else 0
 
 
-def _label(missing: list[Item], films: Films, manifest: Manifest, options: argparse.Namespace) -> int:
+def _label(missing: Items, films: Films, manifest: Manifest, options: argparse.Namespace) -> int:
     with crew_of(options) as crew:
         work = Work(films, manifest, Tally(options.max_errors))
-        sample, rest = spread(_in_pieces(missing, films, crew, options.piece_time), options.baseline)
+        _divide(missing, films, crew, options.piece_time)
+        sample, rest = spread(films.in_pieces(missing), options.baseline)
         work.count(films.complete())
         alone, together = work.do(sample, crew.alone), work.do(rest, crew.label)
-        while whole := films.whole:
-            films.whole = []
-            for item, reason in whole:
-                complain(f"{item.source}: labelled as a whole: {reason}")
-            work.do([item for item, _ in whole], crew.label)
+        whole = films.whole
+        for item, reason in whole:
+            complain(f"{item.source}: labelled as a whole: {reason}")
+        work.do([item for item, _ in whole], crew.label)
     print_line(f"{work.tally.summary()} -> {options.store or options.output}")
     _tell_pace(crew, together, alone)
     return work.tally.failed
 
 
-def _in_pieces(items: list[Item], films: Films, crew: Crew, seconds: float) -> list[Item]:
-    """The items in their order, with those of its pieces in the place of a long film."""
+def _divide(items: Items, films: Films, crew: Crew, seconds: float) -> None:
+    """Find out which films are to be labelled in pieces."""
     long = [item for item in items if is_divisible(item)]
-    pieces: dict[str, list[Piece]] = {}
     if long:
         with contextlib.closing(crew.divide(long, seconds)) as found:
-            pieces = {item.source: its_pieces for item, its_pieces in progress(found, "film", total=len(long))}
-    return [each for item in items for each in films.divided(item, pieces.get(item.source, []))]
+            for item, pieces in progress(found, "film", total=len(long)):
+                films.add(item, pieces)
 
 
 def _tell_pace(crew: Crew, rate: float, rate_alone: float) -> None:
@@ -107,18 +105,10 @@ def _tell_pace(crew: Crew, rate: float, rate_alone: float) -> None:
         print(f"efficiency {crew.efficiency(rate, rate_alone):.2f}: {one}")
 
 
-def _items(options: argparse.Namespace) -> list[Item]:
-    sources, notes = find_sources(expand_lists(options.inputs))
-    for note in notes:
-        complain(note)
+def _archive(options: argparse.Namespace) -> Archive:
     folder = options.store or str(Path(options.output))
-    jobs = jobs_in(folder, sources, labels=options.labels, overlay=options.overlay)
-    return [_item(job) for job in jobs]
-
-
-def _item(job: Job) -> Item:
-    outputs = tuple((output.where, output.content) for output in job.outputs)
-    return Item(job.source, outputs, is_film=not job.is_picture)
+    inputs = expand_lists(options.inputs)
+    return Archive(inputs, folder, labels=options.labels, overlay=options.overlay, tell=complain)
 
 
 def _made_with(described: str, options: argparse.Namespace) -> str:

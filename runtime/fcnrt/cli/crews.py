@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from ..cluster.connection import connected, divide_on_ray, label_on_ray, room_for
 from ..cluster.local import divide_on_processes, label_on_processes
-from ..cluster.work import Item, Row, Settings
+from ..cluster.work import Item, Items, Row, Settings
 from ..video.sources.pieces import Piece
 from .argument_types import count, gpus, positive
 
-Label = Callable[[Sequence[Item]], Generator[Row, None, None]]
+Label = Callable[[Items | Sequence[Item]], Generator[Row, None, None]]
 Divide = Callable[[Sequence[Item], float], Generator[tuple[Item, list[Piece]], None, None]]
 
 

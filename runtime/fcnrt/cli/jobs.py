@@ -184,12 +184,13 @@ def jobs_in(folder: str, sources: Sequence[Source], *, labels: bool, overlay: bo
     each = {os.path.abspath(source.where) if source.root else source: source for source in sources}
     sources = list(each.values())
     return [
-        _job(source, os.path.join(folder, name), labels, overlay)
+        job_of(source, os.path.join(folder, name), labels=labels, overlay=overlay)
         for source, name in zip(sources, output_names(sources), strict=True)
     ]
 
 
-def _job(source: Source, name: str, labels: bool, overlay: bool) -> Job:
+def job_of(source: Source, name: str, *, labels: bool, overlay: bool) -> Job:
+    """A file or two for a source, named by a path without suffix."""
     if source.root is None or is_video(source.where):
         films = _outputs(
             overlay=f"{name}_overlay.mp4" if overlay or not labels else None,

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import MediaError
 
 
-def expand_lists(inputs: Sequence[str]) -> list[str]:
+def expand_lists(inputs: Iterable[str]) -> Iterator[str]:
     """Put in place of each `@FILE` the inputs that it lists, one a line; empty lines and those after # are left out.
 
     Raises:
         MediaError: such a file cannot be read, or lists nothing.
     """
-    return [where for each in inputs for where in (_listed(each[1:]) if each.startswith("@") else [each])]
+    for each in inputs:
+        if each.startswith("@"):
+            yield from _listed(each[1:])
+        else:
+            yield each
 
 
-def _listed(path: str) -> list[str]:
+def _listed(path: str) -> Iterator[str]:
+    empty = True
     try:
-        lines = map(str.strip, Path(path).read_text(encoding="utf-8").splitlines())
+        with Path(path).open(encoding="utf-8") as lines:
+            for line in map(str.strip, lines):
+                if line and not line.startswith("#"):
+                    empty = False
+                    yield line
     except (OSError, ValueError) as error:
         raise MediaError(
-            f"@{path}: cannot read this list of inputs: {getattr(error, 'strerror', 'no text')}"
+            f"@{path}: cannot read this list of inputs: {getattr(error, 'strerror', None) or 'no text'}"
         ) from error
-    found = [line for line in lines if line and not line.startswith("#")]
-    if not found:
+    if empty:
         raise MediaError(f"@{path}: expected an input on each line, got none")
-    return found

@@ -26,16 +26,17 @@ def output_names(sources: Sequence[Source]) -> list[str]:
     under the folder that all have in common; where two still would, those take their suffix into the name. Streams are
     called after the end of their address, or after their host too.
     """
-    names = [_name(source) for source in sources]
+    names = [plain_name(source) for source in sources]
     if _clashes(names):
         common = _common_folder(sources)
-        names = [_name(source if source.root is None else Source(source.where, common)) for source in sources]
+        names = [plain_name(source if source.root is None else Source(source.where, common)) for source in sources]
     clashes = _clashes(names)
     named = zip(sources, names, strict=True)
-    return [_longer(source, name) if name.casefold() in clashes else name for source, name in named]
+    return [longer_name(source, name) if folded(name) in clashes else name for source, name in named]
 
 
-def _name(source: Source) -> str:
+def plain_name(source: Source) -> str:
+    """A file's path below its root, without suffix; what a stream is called."""
     return _stream_name(source.where) if source.root is None else _under(source.root, source.where)
 
 
@@ -50,11 +51,17 @@ def _common_folder(sources: Sequence[Source]) -> Path:
     return Path(os.path.commonpath(folders)) if folders else Path()
 
 
+def folded(name: str) -> str:
+    """Equal for names that some disks take for one."""
+    return name.casefold()
+
+
 def _clashes(names: Sequence[str]) -> set[str]:
-    return {name for name, count in Counter(name.casefold() for name in names).items() if count > 1}
+    return {name for name, count in Counter(map(folded, names)).items() if count > 1}
 
 
-def _longer(source: Source, name: str) -> str:
+def longer_name(source: Source, name: str) -> str:
+    """A name that tells a file from others that are called so but for their suffix, or a stream by its host."""
     return f"{_host(source.where)}_{name}" if source.root is None else name + Path(source.where).suffix
 
 

@@ -138,7 +138,7 @@ def segment(options: argparse.Namespace) -> int:
         options.refuse("-o - and --events -: expected one of them on the standard output, got both")
     check_path(options.model)  # first: with model and input swapped, what is said of the input would mislead
     jobs, notes = plan_jobs(
-        expand_lists(options.inputs), options.output, labels=options.labels, overlay=options.overlay
+        list(expand_lists(options.inputs)), options.output, labels=options.labels, overlay=options.overlay
     )
     check_targets(jobs, options.force, in_parts=options.segment_time is not None)
     check_codings(jobs, coding_of(options))

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TypeVar
 
-from ..cluster.work import Row
+from ..cluster.work import Item, Items, Row
 from ..errors import UsageError
 from .terminal import complain
-
-T = TypeVar("T")
 
 
 class Tally:
@@ -62,11 +58,10 @@ class Pace:
         return (self._frames - self._begun) / (self._last - self._first) if self._last > self._first else 0.0
 
 
-def spread(items: Sequence[T], count: int) -> tuple[list[T], list[T]]:
+def spread(items: Items, count: int) -> tuple[list[Item], Items]:
     """So many of the items, evenly spread over them, and the others."""
     count = min(count, len(items))
     chosen = {index * len(items) // count for index in range(count)}
-    return (
-        [item for index, item in enumerate(items) if index in chosen],
-        [item for index, item in enumerate(items) if index not in chosen],
-    )
+    sample = [item for index, item in enumerate(items) if index in chosen] if count else []
+    others = Items(len(items) - count, lambda: (item for index, item in enumerate(items) if index not in chosen))
+    return sample, others

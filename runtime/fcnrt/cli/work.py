@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..cluster.films import Films
 from ..cluster.manifest import Manifest
-from ..cluster.work import Item, Row
+from ..cluster.work import Item, Items, Row
 from .crews import Label
 from .tally import Pace, Tally
 from .terminal import progress
@@ -25,14 +25,13 @@ class Work:
     def __init__(self, films: Films, manifest: Manifest, tally: Tally):
         self.tally, self._films, self._manifest = tally, films, manifest
 
-    def do(self, items: Sequence[Item], label: Label) -> float:
+    def do(self, items: Items | Sequence[Item], label: Label) -> float:
         """Have items labelled; the rate in frames per second, 0 where there is none."""
-        if not items:
-            return 0.0
         pace = Pace()
-        unit = "piece" if any(item.piece for item in items) else "input"
+        if not len(items):
+            return pace.rate
         with contextlib.closing(label(items)) as rows:
-            for row in progress(rows, unit, total=len(items)):
+            for row in progress(rows, self._films.unit, total=len(items)):
                 pace.add(row)
                 self.count(self._films.take(row))
         return pace.rate

@@ -19,12 +19,15 @@ from .films import Divider
 from .knocking import knock
 from .on_ray import CONTENTS, label, load_ray
 from .places import absolute
-from .work import Item, Row, Settings
+from .work import Item, Items, Row, Settings
 
 LOCAL = "local"
 _STORE = 256 * 2**20  # bytes of shared memory: rows are paths
-_MOST_ROWS = 64  # of a block: what a dead worker had before it is done again; below that Ray's own work shows
+# Of a block: what a dead worker had before it is done again; below the usual ones Ray's own work shows.
+_USUAL_ROWS, _MOST_ROWS = 64, 256
 _BLOCKS = 8  # for each worker at least: so that all end at about the same time
+# The process that starts a run needs 50 kB for each block: more of them are done in turns, for which actors start anew.
+_MOST_BLOCKS, _MANY_BLOCKS = 250, 1000
 # Before Ray is loaded: what it prints of every retry would drown the lines that tell what to do. Its logs keep it all.
 _ENVIRONMENT = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
@@ -95,7 +98,7 @@ def room_for(num_cpus: float | None, num_gpus: float | None) -> int:
 
 
 def label_on_ray(
-    items: Sequence[Item],
+    items: Items | Sequence[Item],
     settings: Settings,
     workers: int,
     num_cpus: float | None,
@@ -115,25 +118,27 @@ def label_on_ray(
         BackendError: a worker died more often, or Ray failed.
         FcnrtError: as the Segmenter.
     """
-    ray, done = load_ray(), 0
-    found = label(
-        _dataset(items, workers),
-        settings.model,
-        workers=min(workers, len(items)),
-        device=settings.device,
-        threads=settings.threads,
-        input_size=settings.input_size,
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        max_restarts=max_restarts,
-        batch_size=None,
-    )
-    try:
-        for row in found.iter_rows():
-            done += 1
-            yield _row(row, items[row["item"]].source)
-    except ray.exceptions.RayError as error:
-        raise _told(error, len(items) - done) from error
+    ray, done, following = load_ray(), 0, iter(items)
+    rows = _block_rows(len(items), workers)
+    while window := list(itertools.islice(following, rows * max(_MOST_BLOCKS, workers * _BLOCKS))):
+        found = label(
+            _dataset(window, rows),
+            settings.model,
+            workers=min(workers, len(window)),
+            device=settings.device,
+            threads=settings.threads,
+            input_size=settings.input_size,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            max_restarts=max_restarts,
+            batch_size=None,
+        )
+        try:
+            for row in found.iter_rows():
+                done += 1
+                yield _row(row, window[row["item"]].source)
+        except ray.exceptions.RayError as error:
+            raise _told(error, len(items) - done) from error
 
 
 def divide_on_ray(films: Sequence[Item], seconds: float) -> Generator[tuple[Item, list[Piece]], None, None]:
@@ -143,9 +148,7 @@ def divide_on_ray(films: Sequence[Item], seconds: float) -> Generator[tuple[Item
         BackendError: Ray failed.
     """
     ray, done = load_ray(), 0
-    found = _dataset(films, workers=1).map_batches(
-        _divided, fn_args=(seconds,), batch_size=None, batch_format="pyarrow"
-    )
+    found = _dataset(films, 1).map_batches(_divided, fn_args=(seconds,), batch_size=None, batch_format="pyarrow")
     try:
         for row in found.iter_rows():
             done += 1
@@ -161,7 +164,7 @@ def _divided(rows: Any, seconds: float) -> Any:
     return rows.select(["item"]).append_column("piece", [pieces])
 
 
-def _dataset(items: Sequence[Item], workers: int) -> Any:
+def _dataset(items: Sequence[Item], rows: int) -> Any:
     """A block of rows for each time that a worker is given something to do."""
     import pyarrow
 
@@ -169,8 +172,7 @@ def _dataset(items: Sequence[Item], workers: int) -> Any:
     columns = [(name, text) for name in ("path", *CONTENTS, "piece", "account")]
     schema = pyarrow.schema([("item", pyarrow.int64()), *columns])
     tables = [
-        pyarrow.Table.from_pylist([_columns(items, index) for index in block], schema)
-        for block in _blocks(items, _block_rows(len(items), workers))
+        pyarrow.Table.from_pylist([_columns(items, index) for index in block], schema) for block in _blocks(items, rows)
     ]
     return load_ray().data.from_arrow(tables)
 
@@ -183,7 +185,7 @@ def _blocks(items: Sequence[Item], rows: int) -> Iterator[list[int]]:
 
 
 def _block_rows(count: int, workers: int) -> int:
-    return max(1, min(_MOST_ROWS, count // (workers * _BLOCKS)))
+    return max(1, min(_MOST_ROWS, count // (workers * _BLOCKS), max(_USUAL_ROWS, count // _MANY_BLOCKS)))
 
 
 def _columns(items: Sequence[Item], index: int) -> dict[str, Any]:

@@ -19,17 +19,22 @@ from ..video.sinks.joined import Part, PartsDiffer, join_films
 from ..video.sources.pieces import Piece, divide
 from .places import Place, discard
 from .stores import is_stored
-from .work import Item, Row
+from .work import Item, Items, Row
 
 FOLDER = ".pieces"  # of the output's folder: what is made of pieces, until the film is put together
 
 
 class Divided(NamedTuple):
-    """A film, the items of its pieces, and the folder of what is made of them."""
+    """A film, its pieces, and the folder of what is made of them."""
 
     item: Item
-    pieces: list[Item]
+    pieces: list[Piece]
     folder: Path
+
+    @property
+    def items(self) -> list[Item]:
+        """What workers are to do."""
+        return [_item(self.item, piece, self.folder / f"{number:05d}") for number, piece in enumerate(self.pieces)]
 
 
 class Divider:
@@ -63,6 +68,7 @@ class Films:
         made_with: what outputs depend on beside their input; pieces that were made with something else are not taken.
 
     Attributes:
+        unit: what workers are given: an "input", or a "piece" where there are some.
         whole: those that must be labelled undivided, as a piece of them failed, with the reason.
     """
 
@@ -71,18 +77,22 @@ class Films:
         self._films: dict[str, Divided] = {}
         self._rows: dict[str, list[Row]] = {}
         self.whole: list[tuple[Item, str]] = []
+        self.unit = "input"
 
-    def divided(self, item: Item, pieces: Sequence[Piece]) -> list[Item]:
-        """The items to label for a film: its pieces, or itself where it has none."""
+    def add(self, item: Item, pieces: Sequence[Piece]) -> None:
+        """Take a film with its pieces; one without stays as it is."""
         if not pieces:
-            return [item]
+            return
+        self.unit = "piece"
         content = json.dumps([self._made_with, os.path.abspath(item.source), _state(item.source), pieces])
         folder = self._folder / hashlib.sha256(content.encode()).hexdigest()[:24]
-        items = [_item(item, piece, folder / f"{number:05d}") for number, piece in enumerate(pieces)]
-        self._films[item.source] = Divided(item, items, folder)
-        rows = [_row_of(each) for each in items]
-        self._rows[item.source] = [row for row in rows if row]
-        return [each for each, row in zip(items, rows, strict=True) if not row]
+        self._films[item.source] = film = Divided(item, list(pieces), folder)
+        self._rows[item.source] = [row for row in map(_row_of, film.items) if row]
+
+    def in_pieces(self, items: Items | Sequence[Item]) -> Items:
+        """Items, with those of its pieces that are not made yet in the place of a film."""
+        more = sum(len(film.pieces) - len(self._rows[source]) - 1 for source, film in self._films.items())
+        return Items(len(items) + more, lambda: (each for item in items for each in self._divided(item)))
 
     def complete(self) -> Iterator[Row]:
         """The rows of films of which earlier runs have made all pieces."""
@@ -96,6 +106,10 @@ class Films:
             return
         self._rows[row.path].append(row)
         yield from self._joined(row.path)
+
+    def _divided(self, item: Item) -> list[Item]:
+        film = self._films.get(item.source)
+        return [each for each in film.items if not _row_of(each)] if film else [item]
 
     def clean(self) -> None:
         """Remove what was made of pieces, where nothing is missing any more."""
@@ -151,7 +165,7 @@ def _put_together(film: Divided, rows: Sequence[Row]) -> Row:
     began, error = time.perf_counter(), ""
     try:
         for index, (where, content) in enumerate(film.item.outputs):
-            parts = [piece.outputs[index][0] for piece in film.pieces]
+            parts = [item.outputs[index][0] for item in film.items]
             with Place(where) as place:
                 _MAKERS[content](film, parts, place.part)
                 place.finish()
@@ -181,7 +195,7 @@ def _mean(values: Sequence[float], rows: Sequence[Row]) -> float:
 
 
 def _join_overlays(film: Divided, parts: Sequence[str], target: Path) -> None:
-    begins = [item.piece.seconds for item in film.pieces if item.piece]
+    begins = [piece.seconds for piece in film.pieces]
     join_films([Part(*each) for each in zip(parts, begins, strict=True)], target, film.item.source)
 
 

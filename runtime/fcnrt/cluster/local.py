@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -19,13 +20,13 @@ from ..errors import BackendError, FcnrtError
 from ..video.sources.pieces import Piece
 from .films import Divider
 from .places import SCRATCH
-from .work import Item, Row, Settings, Worker
+from .work import Item, Items, Row, Settings, Worker
 
 AHEAD = 2  # pictures that each worker has before it
 
 
 def label_on_processes(
-    items: Sequence[Item], settings: Settings, workers: int, max_restarts: int = 10
+    items: Items | Sequence[Item], settings: Settings, workers: int, max_restarts: int = 10
 ) -> Generator[Row, None, None]:
     """Label items on several processes.
 
@@ -50,11 +51,11 @@ def divide_on_processes(
 
 
 def _done(
-    items: Sequence[Item], begin: Callable[[], Any], workers: int, max_restarts: int
+    items: Items | Sequence[Item], begin: Callable[[], Any], workers: int, max_restarts: int
 ) -> Generator[Any, None, None]:
     """What `begin().do`, in each of the processes, makes of the items."""
-    waiting, deaths = deque(items), 0
-    hands = [_Hand(begin) for _ in range(min(workers, len(waiting)))]
+    waiting, deaths, done = _Waiting(iter(items)), 0, 0
+    hands = [_Hand(begin) for _ in range(min(workers, len(items)))]
     try:
         while waiting or any(hand.in_flight for hand in hands):
             for hand in hands:
@@ -62,12 +63,14 @@ def _done(
             if not any(hand.is_dead for hand in hands):
                 wait([future for hand in hands for future in hand.in_flight], return_when=FIRST_COMPLETED)
             for index, hand in enumerate(hands):
-                yield from hand.results()
+                for result in hand.results():
+                    done += 1
+                    yield result
                 if hand.is_dead:
                     deaths += 1
                     if deaths > max_restarts:
-                        raise _died_too_often(deaths, len(waiting) + sum(len(each.in_flight) for each in hands))
-                    waiting.extendleft(hand.in_flight.values())
+                        raise _died_too_often(deaths, len(items) - done)
+                    waiting.give_back(hand.in_flight.values())
                     hand.close()
                     hands[index] = _Hand(begin)
     finally:
@@ -82,6 +85,29 @@ def _died_too_often(deaths: int, missing: int) -> BackendError:
     )
 
 
+class _Waiting:
+    """Items that nobody has begun with; those that come back are the next."""
+
+    def __init__(self, items: Iterator[Item]):
+        self._items, self._next = items, deque[Item]()
+
+    def __bool__(self) -> bool:
+        self._next.extend(() if self._next else itertools.islice(self._items, 1))
+        return bool(self._next)
+
+    def first(self) -> Item:
+        """The next item, which stays; there must be one."""
+        return self._next[0]
+
+    def take(self) -> Item:
+        """The next item; there must be one."""
+        return self._next.popleft()
+
+    def give_back(self, items: Iterable[Item]) -> None:
+        """Put items in front."""
+        self._next.extendleft(items)
+
+
 class _Hand:
     """A process, and the items that it has before it."""
 
@@ -94,14 +120,14 @@ class _Hand:
         self.in_flight: dict[Future[Any], Item] = {}
         self.is_dead = False
 
-    def fill(self, waiting: deque[Item]) -> None:
+    def fill(self, waiting: _Waiting) -> None:
         """Give it the next items, as far as it takes them: no more than one where that may take long."""
-        while waiting and not self.is_dead and self._takes(waiting[0]):
-            item = waiting.popleft()
+        while waiting and not self.is_dead and self._takes(waiting.first()):
+            item = waiting.take()
             try:
                 self.in_flight[self._pool.submit(_do, item)] = item
             except BrokenProcessPool:
-                waiting.appendleft(item)
+                waiting.give_back([item])
                 self.is_dead = True
 
     def results(self) -> Iterator[Any]:

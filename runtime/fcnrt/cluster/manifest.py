@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import IO, Any
 from ..contract.files import PART, atomic_path
 from ..errors import MediaError, needs
 from .places import discard
-from .work import Item, Row
+from .work import Row
 
 NAME = "manifest.jsonl"
 TABLE = "table.parquet"
@@ -67,10 +69,9 @@ class Manifest:
         for part in self._folder.rglob(f"{PART}*"):
             discard(part)
 
-    def missing(self, items: Sequence[Item], is_there: Callable[[str], bool] = os.path.exists) -> list[Item]:
-        """The items whose outputs are not all there, or were made with something else."""
-        done = {row["path"] for row in self._rows() if not row["error"]}
-        return [item for item in items if item.source not in done or not _all_there(item, is_there)]
+    def done(self) -> Iterator[str]:
+        """The inputs that were done, some perhaps several times; what became of their outputs is not looked at."""
+        return (row["path"] for row in self._rows() if not row["error"])
 
     def add(self, row: Row) -> None:
         """Write a row down."""
@@ -113,9 +114,16 @@ class Manifest:
         return self._folder / TABLE
 
     def _last_rows(self) -> Iterator[dict[str, Any]]:
-        """The last row of each input; never all at once, there may be millions."""
-        last = {row["path"]: number for number, row in enumerate(self._rows())}
-        return (row for number, row in enumerate(self._rows()) if last[row["path"]] == number)
+        """The last row of each input; never all at once, nor all their names: there may be millions."""
+        with contextlib.closing(sqlite3.connect("")) as base:  # a file that is gone with the process
+            base.execute("pragma journal_mode = off")
+            base.execute("create table last (path blob primary key, number integer) without rowid")
+            numbered = ((os.fsencode(row["path"]), number) for number, row in enumerate(self._rows()))
+            base.executemany("insert or replace into last values (?, ?)", numbered)
+            for number, row in enumerate(self._rows()):
+                found = base.execute("select number from last where path = ?", (os.fsencode(row["path"]),)).fetchone()
+                if found == (number,):
+                    yield row
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         """What was written down of this model and these settings."""
@@ -135,10 +143,6 @@ def load_arrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     return pyarrow, pyarrow.parquet
-
-
-def _all_there(item: Item, is_there: Callable[[str], bool]) -> bool:
-    return all(is_there(where) for where, _ in item.outputs)
 
 
 def _flat(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -49,6 +50,24 @@ class Item:
     is_film: bool = False
     piece: Piece | None = None
     account: str = ""
+
+
+class Items:
+    """Items that are made as they are asked for, of which there may be millions.
+
+    Args:
+        count: how many there are.
+        begin: begins to make them.
+    """
+
+    def __init__(self, count: int, begin: Callable[[], Iterable[Item]]):
+        self._count, self._begin = count, begin
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._begin())
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,21 +33,25 @@ class Found:
     @property
     def note(self) -> str | None:
         """One line about what was passed over, or None."""
-        if not self.passed_over:
-            return None
-        names = [f"{path.relative_to(self.root)}{'/' * path.is_dir()}" for path in self.passed_over]
-        folders = any(path.is_dir() for path in self.passed_over)
-        inside = f"; {self.root}/**/* takes what is in folders" if folders else ""
-        return f"{passed_over(self.root, names)}{inside}"
+        return _note(self.root, self.passed_over, len(self.passed_over))
 
 
-def passed_over(root: str | Path, names: Sequence[str]) -> str | None:
-    """One line about what of a folder was passed over, None where that is nothing."""
-    if not names:
+def passed_over(root: str | Path, names: Sequence[str], count: int | None = None) -> str | None:
+    """One line about what of a folder was passed over, by the first names of so many; None where that is nothing."""
+    count = len(names) if count is None else count
+    if not count:
         return None
-    more = len(names) - _NAMED_AT_MOST
-    listed = ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
-    return f"{root}: passed over {len(names)}, no pictures or videos: {listed}"
+    listed = ", ".join(names[:_NAMED_AT_MOST]) + (
+        f" and {count - _NAMED_AT_MOST} more" if count > _NAMED_AT_MOST else ""
+    )
+    return f"{root}: passed over {count}, no pictures or videos: {listed}"
+
+
+def _note(root: Path, others: Sequence[Path], count: int) -> str | None:
+    """What `passed_over` says of paths, with a hint where there are folders among them."""
+    names = [f"{path.relative_to(root)}{'/' * path.is_dir()}" for path in others[:_NAMED_AT_MOST]]
+    folders = any(path.is_dir() for path in others)
+    return f"{passed_over(root, names, count)}{f'; {root}/**/* takes what is in folders' * folders}" if count else None
 
 
 def find(pattern: str | Path) -> Found:
@@ -59,20 +64,54 @@ def find(pattern: str | Path) -> Found:
     Raises:
         MediaError: there is none.
     """
-    path, counter = Path(pattern), _COUNTER.search(Path(pattern).name)
-    # A file is looked for before a pattern: names with brackets are common.
-    if path.is_file():
-        return Found(path.parent, [path], [])
-    if path.is_dir():
-        return _sorted_out(pattern, path, path.iterdir())
-    if counter and not glob.has_magic(str(pattern)):
-        return _sorted_out(pattern, path.parent, _numbered(path, counter))
-    matches = [Path(match) for match in glob.glob(str(pattern), recursive=True)]
-    if not matches and not glob.has_magic(str(pattern)):
-        hint = f"; a camera is camera:{pattern}" if str(pattern).isdecimal() else ""
-        raise MediaError(f"{pattern}: no such file or folder{hint}")
-    crossed = "**" in str(pattern)
-    return _sorted_out(pattern, _root(path), (each for each in matches if not (crossed and each.is_dir())))
+    if Path(pattern).is_file():  # before a pattern: names with brackets are common
+        return Found(Path(pattern).parent, [Path(pattern)], [])
+    root, candidates = _candidates(pattern)
+    inputs: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(candidates, key=_natural):
+        (inputs if _is_input(path) else others).append(path)
+    if not inputs:
+        raise _nothing_there(pattern, any(path.is_dir() for path in others))
+    return Found(root, inputs, others)
+
+
+class Search:
+    """Finds what `find` finds, one after the other and in no order: for folders of millions of files.
+
+    Args:
+        pattern: as `find` has it.
+
+    Attributes:
+        root: the folder that it searches.
+        note: one line about what was passed over, once all has been found, or None.
+
+    Raises:
+        MediaError: nothing has this name; as it is iterated, where there is no picture and no film.
+    """
+
+    def __init__(self, pattern: str | Path) -> None:
+        self._pattern, self.note, self._is_named = pattern, None, Path(pattern).is_file()
+        self.root, self._candidates = (
+            (Path(pattern).parent, [Path(pattern)]) if self._is_named else _candidates(pattern)
+        )
+
+    note: str | None
+
+    def __iter__(self) -> Iterator[Path]:
+        found = count = 0
+        first: list[Path] = []
+        for path in self._candidates:
+            if self._is_named or _is_input(path):
+                found += 1
+                yield path
+                continue
+            count += 1
+            if len(first) < _NAMED_AT_MOST:
+                first.append(path)
+        if not found:
+            raise _nothing_there(self._pattern, any(path.is_dir() for path in first))
+        self.note = _note(self.root, first, count)
 
 
 def find_inputs(patterns: Sequence[str | Path]) -> list[Path]:
@@ -105,19 +144,26 @@ def check_suffix(path: Path, suffixes: tuple[str, ...]) -> None:
         raise MediaError(f"{path}: expected a name that ends in {' '.join(suffixes)}")
 
 
-def _sorted_out(pattern: str | Path, root: Path, candidates: Iterable[Path]) -> Found:
-    """Tell inputs from what is passed over; raises MediaError where there is no input."""
-    inputs: list[Path] = []
-    others: list[Path] = []
-    for path in sorted(candidates, key=_natural):
-        (inputs if _is_input(path) else others).append(path)
-    found = Found(root, inputs, others)
-    if not inputs:
-        if Path(pattern).is_dir() and any(path.is_dir() for path in others):
-            raise MediaError(f"{pattern}: no picture or video there; {Path(pattern, '**/*')} takes what is in folders")
-        known = " ".join(PICTURE_SUFFIXES + FILM_SUFFIXES)
-        raise MediaError(f"{pattern}: no picture or video there; known are {known}, and others by their first bytes")
-    return found
+def _candidates(pattern: str | Path) -> tuple[Path, Iterable[Path]]:
+    """The folder that is searched, and what has such a name; raises MediaError where a plain name is nobody's."""
+    path, counter = Path(pattern), _COUNTER.search(Path(pattern).name)
+    if path.is_dir():
+        return path, (path / entry.name for entry in os.scandir(path))
+    if counter and not glob.has_magic(str(pattern)):
+        return path.parent, _numbered(path, counter)
+    if not glob.has_magic(str(pattern)) and not path.exists():
+        hint = f"; a camera is camera:{pattern}" if str(pattern).isdecimal() else ""
+        raise MediaError(f"{pattern}: no such file or folder{hint}")
+    crossed = "**" in str(pattern)
+    matches = map(Path, glob.iglob(str(pattern), recursive=True))
+    return _root(path), (each for each in matches if not (crossed and each.is_dir()))
+
+
+def _nothing_there(pattern: str | Path, has_folders: bool) -> MediaError:
+    if Path(pattern).is_dir() and has_folders:
+        return MediaError(f"{pattern}: no picture or video there; {Path(pattern, '**/*')} takes what is in folders")
+    known = " ".join(PICTURE_SUFFIXES + FILM_SUFFIXES)
+    return MediaError(f"{pattern}: no picture or video there; known are {known}, and others by their first bytes")
 
 
 def _is_input(path: Path) -> bool:

@@ -6,8 +6,8 @@ import pytest
 
 from fcnrt.cli.crews import Crew
 from fcnrt.cli.tally import Pace, spread
-from fcnrt.cluster.local import label_on_processes
-from fcnrt.cluster.work import Row
+from fcnrt.cluster.local import divide_on_processes, label_on_processes
+from fcnrt.cluster.work import Item, Items, Row
 
 
 @pytest.mark.parametrize(
@@ -21,12 +21,14 @@ def test_the_rate_is_from_the_first_input_on(times: list[float], rate: float) ->
 
 
 def test_a_sample_is_spread_over_all() -> None:
-    assert spread("abcdefg", 3) == (list("ace"), list("bdfg"))
-    assert spread("ab", 3) == (["a", "b"], [])
-    assert spread("ab", 0) == ([], ["a", "b"])
+    for names, count, expected in [("abcdefg", 3, ("ace", "bdfg")), ("ab", 3, ("ab", "")), ("ab", 0, ("", "ab"))]:
+        every = [Item(name, ()) for name in names]
+        sample, rest = spread(Items(len(every), lambda every=every: every), count)
+        assert len(rest) == len(expected[1])
+        assert ("".join(item.source for item in sample), "".join(item.source for item in rest)) == expected
 
 
 @pytest.mark.parametrize("size, size_alone, efficiency", [(2, 2, 0.9), (8, 2, 0.9), (4, 1, 0.9)])
 def test_efficiency_is_for_the_same_cores(size: int, size_alone: int, efficiency: float) -> None:
-    crew = Crew(size, label_on_processes, label_on_processes, size_alone, size_alone)
+    crew = Crew(size, label_on_processes, divide_on_processes, label_on_processes, size_alone, size_alone)
     assert crew.efficiency(0.9 * size, size_alone) == pytest.approx(efficiency)

@@ -89,7 +89,8 @@ def in_pieces(films: Films, source: Path, out: Path) -> list[Item]:
     item = Item(str(source), outputs, is_film=True)
     ((same, pieces),) = divide_on_processes([item], 0.4, workers=1)
     assert same == item and len(pieces) == 5
-    return films.divided(item, pieces)
+    films.add(item, pieces)
+    return list(films.in_pieces([item]))
 
 
 def test_pieces_that_were_made_are_not_made_again(exported: Export, tmp_path: Path) -> None:

@@ -61,10 +61,14 @@ from fcnrt.cluster.manifest import Manifest
 from fcnrt.cluster.work import Item, Settings
 from fcnrt.errors import BackendError
 
+def missing_of(manifest, items):
+    done = {*manifest.done()}
+    return [item for item in items if item.source not in done or not os.path.exists(item.outputs[0][0])]
+
 address, model, count, kills, max_restarts = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 items = [Item(f"archive/link{index}.png", ((f"out/{index}_labels.png", "labels"),)) for index in range(count)]
 with Manifest(Path("out"), "x") as manifest, connected(address):
-    missing, done, killed = manifest.missing(items), 0, 0
+    missing, done, killed = missing_of(manifest, items), 0, 0
     try:
         for row in label_on_ray(missing, Settings(model), 2, 1, None, max_restarts):
             manifest.add(row)
@@ -75,7 +79,7 @@ with Manifest(Path("out"), "x") as manifest, connected(address):
                     killed += 1
     except BackendError as error:
         print(error)
-    print(len(missing), done, killed, len(manifest.missing(items)))
+    print(len(missing), done, killed, len(missing_of(manifest, items)))
 """
 
 
