@@ -43,12 +43,14 @@ class Runtime:
         adapter: its name in inside.py, or one of IN_BROWSER.
         packages: from PyPI, or one from npm for the browser.
         faulty: whether it is known to refuse some of the files, or to label some wrongly.
+        asked: whether it is run only where it is named: WebGPU without a GPU takes minutes a file, and knows no halves.
     """
 
     title: str
     adapter: str
     packages: tuple[str, ...]
     faulty: bool = False
+    asked: bool = False
 
     @property
     def name(self) -> str:
@@ -69,7 +71,7 @@ def _opencv(package: str) -> Runtime:
 
 def _browser(adapter: str, title: str) -> Runtime:
     told = f"onnxruntime-web {{onnxruntime-web}}, {title} in Chromium"
-    return Runtime(told, adapter, ("onnxruntime-web",), faulty=adapter != "wasm")
+    return Runtime(told, adapter, ("onnxruntime-web",), adapter != "wasm", asked=adapter == "webgpu")
 
 
 RUNTIMES = (
@@ -115,11 +117,11 @@ def main(names: list[str]) -> list[Row]:
         raise SystemExit(f"runtimes: expected one of {', '.join(known)}; got {', '.join(sorted(unknown))}")
     if not names:
         shutil.rmtree(FOLDER, ignore_errors=True)
-    asked = [runtime for runtime in RUNTIMES if not names or runtime.name in names]
+    asked = [runtime for runtime in RUNTIMES if (runtime.name in names if names else not runtime.asked)]
     rows = [tried("files", files_made), *(tried(each.name, lambda each=each: row(each)) for each in asked)]  # type: ignore[misc]
     outcomes = kept()
     print("\n".join(table(outcomes)))
-    if len(outcomes) == len(RUNTIMES) and extent() == "all":
+    if all(kept_at(runtime).exists() or runtime.asked for runtime in RUNTIMES) and extent() == "all":
         PAGE.write_text(page_with(outcomes, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
         print(PAGE.relative_to(ROOT))
     return rows
