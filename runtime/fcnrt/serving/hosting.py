@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import needs
 from .address import Address, listening_socket, parse_address
 from .guard import App, Guard
+from .silence import close_silent_ones
 
 
 class Host:
@@ -53,7 +54,7 @@ class Host:
         self._listener = listening_socket(address)
         self.address = Address(address.host, self._listener.getsockname()[1])
         application = Guard(Starlette(routes=routes()), self.address, token, open_paths)
-        self._server = _server(application, connections, idle_s, farewell_s)
+        self._server, self._idle_s = _server(application, connections, idle_s, farewell_s), idle_s
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="fcnrt serve", daemon=True)
         self._thread.start()
@@ -73,7 +74,9 @@ class Host:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._started.set()
+        closing = asyncio.ensure_future(close_silent_ones(self._server.server_state, self._idle_s))
         await self._server.serve(sockets=[self._listener])
+        closing.cancel()
 
     def _end(self) -> None:
         self._server.should_exit = True

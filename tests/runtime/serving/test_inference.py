@@ -22,7 +22,7 @@ import fcnrt
 from exports import Export
 from fcnrt.pictures.drawing import Drawing
 from fcnrt.pictures.writing import jpeg_of
-from fcnrt.serving import InferenceServer, Limits
+from fcnrt.serving import InferenceServer, Limits, silence
 from frames import frames_of
 from stand_ins import HeldSegmenter
 
@@ -68,6 +68,9 @@ def png_of(frame: Any) -> bytes:
     file = io.BytesIO()
     Image.fromarray(frame).save(file, "PNG")
     return file.getvalue()
+
+
+ONE_PNG = png_of(np.ones((*SIZE, 3), np.uint8))
 
 
 def figure(server: InferenceServer, name: str) -> float:
@@ -138,7 +141,8 @@ PIXEL = {"name": "frames", "datatype": "UINT8", "shape": [1, 1, 2, 3], "data": [
     ("body", "header_length", "why"),
     [
         ("nonsense", None, "expected JSON"),
-        ("[" * 100_000, None, "expected JSON"),
+        ("[" * 100_000, None, "too many brackets"),
+        ('{"inputs": ' + "9" * 10_000 + "}", None, "far too long numbers or too many brackets$"),
         ("[]", None, "expected a JSON object"),
         ("{}", None, "inputs: expected one, frames"),
         ({"inputs": [PIXEL, PIXEL]}, None, "inputs: expected one, frames"),
@@ -213,6 +217,26 @@ def test_what_is_no_picture_is_told(
     answer, content = ask(server, "POST", path, body, **headers)
     assert answer.status == status and why in json.loads(content)["error"]
     assert b"/tmp" not in content
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "why"),
+    [
+        ("GET", "/segment", 405, "expected POST, got GET"),
+        ("GET", "/v2/models/street/infer", 405, "expected POST, got GET"),
+        ("DELETE", "/segment", 405, "expected POST, got DELETE"),
+        ("POST", "/metrics", 405, "expected GET, HEAD, got POST"),
+        ("GET", "/", 404, "there is nothing here"),
+        ("POST", "/v2/repository/index", 404, "there is nothing here"),
+        ("GET", "/v2/models/other", 404, "expected model street"),
+    ],
+)
+def test_other_addresses_and_methods_are_told_as_json(
+    server: InferenceServer, method: str, path: str, status: int, why: str
+) -> None:
+    answer, content = ask(server, method, path)
+    assert answer.status == status and why in json.loads(content)["error"]
+    assert (status == 405) == ("Allow" in answer.headers)
 
 
 def test_a_body_without_a_length_is_measured_as_it_comes(server: InferenceServer) -> None:
@@ -306,6 +330,29 @@ def test_slow_and_broken_uploads_hold_nobody_up(server: InferenceServer) -> None
     for client in slow:
         client.close()
     await_(lambda: figure(server, "fcnrt_requests_inside") == 0)
+
+
+def test_connections_without_requests_are_closed_and_others_stay(
+    held: HeldSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "HEAD_S", 0.2)
+    with InferenceServer(held, "0", name="street", limits=LIMITS) as server, released(held):
+        address = ("127.0.0.1", server.address.port)
+        kept = http.client.HTTPConnection(*address, timeout=PATIENCE_S)
+        kept.request("GET", "/v2/health/live")
+        assert kept.getresponse().read()
+        works = connected(server, f"Content-Length: {len(ONE_PNG)}\r\n\r\n".encode() + ONE_PNG)
+        assert held.began.wait(PATIENCE_S)
+        silent = [socket.create_connection(address, timeout=PATIENCE_S) for _ in range(3)]
+        silent[0].sendall(b"POST /segment HT")
+        silent[1].sendall(b"POST /segment HTTP/1.1\r\nHost: localhost\r\n")
+        assert [client.recv(1) for client in silent] == [b"", b"", b""]
+        held.go.set()
+        assert works.recv(12) == b"HTTP/1.1 200"
+        kept.request("GET", "/v2/health/live")
+        assert kept.getresponse().status == 200
+        for client in (*silent, works, kept):
+            client.close()
 
 
 def test_a_request_that_does_not_end_is_ended(held: HeldSegmenter) -> None:

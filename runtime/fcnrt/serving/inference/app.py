@@ -20,6 +20,8 @@ from .workers import Workers
 
 OPEN_PATHS = ("/v2/health/live", "/v2/health/ready")  # who asks whether it works need not know the token
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 _LEFT = 499  # what the client would have got that does not wait for it; nobody sees it but the metrics
 
 Handler = Callable[[Any], Awaitable[Any]]
@@ -59,6 +61,7 @@ class Service:
             *(route for path in (model, f"{model}/versions/{{version}}") for route in self._routes_of_model(path)),
             Route("/segment", self._limited("/segment", self._segment), methods=["POST"]),
             Route("/metrics", self._figures),
+            Route("/{path:path}", self._elsewhere, methods=METHODS),
         ]
 
     def _routes_of_model(self, path: str) -> list[Any]:
@@ -70,6 +73,16 @@ class Service:
             Route(f"{path}/ready", self._model_ready),
             Route(f"{path}/infer", infer, methods=["POST"]),
         ]
+
+    async def _elsewhere(self, request: Any) -> Any:
+        """Clients read errors as JSON, those for other addresses too."""
+        from starlette.routing import Match
+
+        half = [route for route in self.routes if route.matches(request.scope)[0] is Match.PARTIAL]
+        wanted = ", ".join(sorted({method for route in half for method in route.methods}))
+        if wanted:
+            return _json({"error": f"expected {wanted}, got {request.method}"}, 405, {"Allow": wanted})
+        return _json({"error": "there is nothing here; expected /segment, /metrics, /v2 or what is below it"}, 404)
 
     async def _about_server(self, request: Any) -> Any:
         return _json({"name": "fcnrt", "version": __version__, "extensions": ["binary_tensor_data"]})

@@ -93,8 +93,10 @@ def _length(header_length: str | None, size: int) -> int:
 def _json(text: bytes) -> dict[str, Any]:
     try:
         asked = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise Refusal(400, f"expected JSON, got something else ({error})") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits, brackets in thousands of brackets
+        raise Refusal(400, "expected JSON, got some with far too long numbers or too many brackets") from None
     if not isinstance(asked, dict):
         raise Refusal(400, 'expected a JSON object with "inputs"')
     return asked
