@@ -37,7 +37,7 @@ def info(options: argparse.Namespace) -> int:
     _show("network", f"{spec.family} {spec.variant}, made by {spec.tool}")
     _show("classes", f"{len(spec.classes)}: {', '.join(spec.classes)}")
     _show("palette", spec.palette if isinstance(spec.palette, str) else "its own")
-    _show("frames", f"uint8 {spec.color}, from {spec.min_size}x{spec.min_size} up")
+    _show("frames", f"uint8 {spec.color}, {_sizes(model)}")
     if spec.interface != BYTES_TO_LABELS:
         _show("interface", _interface(spec))
     _show("trained on", f"(frame * {spec.scale:.6g} - {_triple(spec.mean)}) / {_triple(spec.std)}{source}")
@@ -51,6 +51,13 @@ def info(options: argparse.Namespace) -> int:
         _show_engine_of_the_cpu(options.model)
     _show_parity(model)
     return 0
+
+
+def _sizes(model: OnnxModel | Sidecar) -> str:
+    """What sizes go in; an engine tells the rest by its profiles."""
+    if isinstance(model, Sidecar) or not any(model.fixed_shape):
+        return f"from {model.spec.min_size}x{model.spec.min_size} up"
+    return f"{' x '.join(str(side or 'any') for side in model.fixed_shape)} alone (batch x height x width)"
 
 
 def _show(name: str, text: object) -> None:

@@ -266,6 +266,11 @@ def test_wrong_arguments_exit_with_2(arguments: list[str]) -> None:
     assert caught.value.code == 2
 
 
+def test_info_tells_sizes_that_are_fixed(exported: Export, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(exported("torchvision fcn", "--height", "65", "--width", "97"))]) == 0
+    assert "frames      uint8 rgb, any x 65 x 97 alone (batch x height x width)\n" in capsys.readouterr().out
+
+
 def test_info_prints_what_the_file_says(exported: Export, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(exported("caffe fcn8s"))]) == 0
     printed = capsys.readouterr().out
