@@ -2,7 +2,7 @@
 
 python benchmarks/latency.py model.onnx --checkpoint model.pth --sizes 480x640 720x1280
 python benchmarks/latency.py model.onnx --checkpoint model.pth --against torch ort-textbook openvino
-python benchmarks/latency.py model.onnx --int8 model-int8.onnx --calibration frames/ --against ours ort openvino
+python benchmarks/latency.py model.onnx --int8 model-int8.onnx --calibration frames/ --against ours ort --judge camvid
 
 Timed: host frames in, host labels out (uint8, full size), batch 1; decoding is not. Contenders take turns in rounds, on
 real frames of which there are more than the last-level cache holds, after a warm-up; ratios are taken within rounds.
@@ -24,9 +24,11 @@ from fcnrt.contract.arguments import Parser
 from fcnrt.errors import fcnrt_command, print_line, short
 
 from ..arguments import add_output, size, whole_number
+from ..data.datasets import DataError
 from ..data.frame_pool import decode_ms
 from ..machine import load_average
 from ..result_files import RESULTS, shown, write_result
+from ..speed.accuracy import accuracy, frames_to_judge_on
 from ..speed.ceilings import ceilings
 from ..speed.contenders import CONTENDERS, CannotRun, selected
 from ..speed.latency import Setup, curve_points, curve_shapes, head, measure_size, setup_of
@@ -48,7 +50,7 @@ def main(argv: list[str] | None = None, program: str = "latency.py") -> int:
     return run_command(
         program,
         lambda: run(options, command_of(sys.argv[1:] if argv is None else argv), output),
-        refusals=(CannotRun, ValueError),
+        refusals=(CannotRun, DataError, ValueError),
         interruption=f"interrupted; what was finished is in {output}",
     )
 
@@ -76,11 +78,17 @@ def _run(options: argparse.Namespace, setup: Setup, command: list[str], output: 
     names = selected(options.against)
     if options.decode:
         decode_ms(options.frames, 1)  # what cannot be decoded shall not be found out after an hour
+    judged_on = frames_to_judge_on(options.judge, setup.model) if options.judge else None
     result = head(options, setup, command)
     _print_head(result)
     for height, width in options.sizes:
         result["sizes"].append(measure_size(options, setup, names, height, width))
         _print_size(result["sizes"][-1])
+        write_result(result, output)
+    if judged_on is not None:
+        ran = [row["name"] for row in result["sizes"][0]["rows"] if row["gives"] == "labels"]
+        result["accuracy"] = accuracy(ran, setup, judged_on)
+        _print_accuracy(result["accuracy"])
         write_result(result, output)
     for shape in curve_shapes(options):
         points = curve_points(options, setup, shape)
@@ -133,6 +141,15 @@ def _print_size(made: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def _print_accuracy(made: dict[str, Any]) -> None:
+    status()
+    print(f"\n{made['frames']} frames of {made['data']}")
+    print(f"{'':22}{'mIoU':>9}  labels equal to ours")
+    for row in made["rows"]:
+        print_line(f"{row['name']:22}{row['mean_iou']:9.2%}  {row['equal_to_ours']:.4%}")
+    sys.stdout.flush()
+
+
 def _print_points(points: Sequence[dict[str, Any]]) -> None:
     status()
     times = ", ".join(f"{point['name']} {point['median_ms']:.1f} ms" for point in points if "median_ms" in point)
@@ -168,6 +185,7 @@ def _parser(program: str = "latency.py") -> argparse.ArgumentParser:
 
 def _add_separate_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("separate runs").add_argument
+    add("--judge", metavar="DATA", help="annotated data set, on whose val frames contenders are judged by mean IoU")
     add("--decode", action="store_true", help="also the time to decode a frame of --frames")
     add("--latency-only", action="store_true", help="no stages, throughput and memory")
     add("--batches", type=whole_number, nargs="*", default=[2, 4], metavar="N", help="batch sizes (2 4)")

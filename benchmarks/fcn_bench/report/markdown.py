@@ -10,6 +10,7 @@ Result = Mapping[str, Any]
 
 def contest_tables(result: Result) -> Iterator[str]:
     """One table per frame size of a file of benchmarks/latency.py, lines without a newline after the last."""
+    judged = {row["name"]: row["mean_iou"] for row in result.get("accuracy", {}).get("rows", ())}
     for made in result["sizes"]:
         size = f"{made['height']}x{made['width']}"
         head = (
@@ -19,8 +20,9 @@ def contest_tables(result: Result) -> Iterator[str]:
             "p90",
             "times fcnrt (p10 to p90)",
             "equal labels",
+            *(["mIoU"] if judged else []),
         )
-        lines = [head, ("---",) * len(head), *(_cells(row) for row in made["rows"])]
+        lines = [head, ("---",) * len(head), *(_cells(row, judged) for row in made["rows"])]
         yield "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -40,7 +42,7 @@ def slip_cells(result: Result) -> Iterator[tuple[str, ...]]:
         yield row["title"], *points, f"{row['equal_labels']:.1%}"
 
 
-def _cells(row: Result) -> tuple[str, ...]:
+def _cells(row: Result, judged: Mapping[str, float]) -> tuple[str, ...]:
     ratio, equal = row["times_ours"], row["equal_to_reference"]
     return (
         row["title"],
@@ -49,4 +51,5 @@ def _cells(row: Result) -> tuple[str, ...]:
         f"{row['p90_ms']:.1f}",
         f"{ratio['median']:.2f} ({ratio['p10']:.2f} to {ratio['p90']:.2f})" if ratio else "",
         "scores only" if equal is None else f"{equal:.4%}",
+        *([f"{100 * judged[row['name']]:.2f}" if row["name"] in judged else ""] if judged else []),
     )

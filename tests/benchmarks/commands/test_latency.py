@@ -13,8 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_trees import own, save_frame
 from fcn_bench.commands import latency
 from fcn_bench.data import frame_pool
+from fcn_bench.data.measured_frames import MeasuredFrames
+from fcn_bench.metrics import ConfusionMatrix
+from fcn_bench.report.markdown import contest_tables
 from fcn_bench.speed import contest, solo, throughput
 from fcn_bench.speed import latency as measuring
 from fcn_bench.speed.contenders import CannotRun, Contender, Setup
@@ -26,6 +30,7 @@ from simulated.host import MakeHost
 
 Export = Callable[..., Path]
 RATES = {"fp32": 50.0, "bf16": 100.0, "copy": 10.0}
+SEVEN = ("soil", "leaf", "Blüte", "sky", "road", "wall", "tree")
 QUICK = ["--iterations", "3", "--warmUp", "0", "--idleTime", "0", "--threads", "1", "--device", "cpu"]
 ALONE = {"load_ms": 5.0, "first_ms": 2.0, "median_ms": 1.0, "host_mib": 90.0, "idle_mib": 50.0, "device_mib": None}
 
@@ -71,6 +76,52 @@ def test_a_run_measures_everything_that_it_lists(
     assert "not run: needs --engine MODEL.engine, and a GPU" in printed.out
     for step in ("preparing frames of 40x51", "warming up torch eager", "running fcnrt alone in a process"):
         assert step in printed.err
+
+
+@pytest.mark.usefixtures("quick")
+def test_contenders_are_judged_on_a_data_set(
+    exported: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Frames of two sizes, of neither of which the times are."""
+    model, data = exported("torchvision fcn"), annotated(tmp_path / "data", SEVEN)
+    words = ["--sizes", "40x51", "--against", "ort-graph", "openvino-fp32", "openvino-scores", "--latency-only"]
+    result = measured(model, tmp_path, *words, "--judge", str(data))
+    rows = {row["name"]: row for row in result["accuracy"]["rows"]}
+    assert list(rows) == [row["name"] for row in result["sizes"][0]["rows"] if row["gives"] == "labels"]
+    assert all(row["equal_to_ours"] >= 0.999 for row in rows.values()) and result["accuracy"]["frames"] == 3
+    assert rows["ours"]["mean_iou"] == pytest.approx(mean_iou(model, data))
+    (table,) = contest_tables(result)
+    head, _, first, *_ = table.splitlines()
+    assert head.endswith("| mIoU |") and first.endswith(f"| {100 * rows['ours']['mean_iou']:.2f} |")
+    assert "3 frames of " in capsys.readouterr().out
+
+
+def annotated(root: Path, classes: tuple[str, ...]) -> Path:
+    own(root, classes=classes)
+    (root / "val.txt").write_text("day0/shot_0\nday1/shot_1\nday0/shot_2\n")
+    return root
+
+
+def mean_iou(model: Path, data: Path) -> float:
+    counts = ConfusionMatrix(len(SEVEN))
+    with Segmenter(model, device="cpu", threads=1) as segment:
+        for frame in MeasuredFrames(str(data)):
+            counts.update(segment(frame.frame_hwc), frame.truth_hw)
+    return counts.mean_iou()
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [(SEVEN[1:], "expected the model's 7 classes, got 6"), ((), "expected an annotated data set, got pictures alone")],
+)
+def test_what_contenders_cannot_be_judged_on_is_told_first(
+    classes: tuple[str, ...], expected: str, exported: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = annotated(tmp_path / "data", classes) if classes else tmp_path
+    save_frame(tmp_path / "a.png", 1)
+    assert latency.main([str(exported("torchvision fcn")), "--judge", str(data), *QUICK]) == 1
+    error = capsys.readouterr().err
+    assert f"--judge {data}: {expected}" in error and error.count("\n") == 1
 
 
 @pytest.mark.usefixtures("quick")
