@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +18,11 @@ from .backends import Backend, Options, open_backend
 from .backends.arguments import check_color, check_one_of, check_threads, check_tile, checked_size, points_required
 from .contract.endings import before_the_end
 from .contract.frames import check_apart, check_target, checked_batch
+from .contract.in_flight import Submitted, in_order, nothing
 from .contract.spec import ModelSpec
 from .contract.types import Array, LabelArray, UInt8Array, label_dtype
 from .contract.windows import Picture, PictureFrames, Window
-from .errors import FcnrtError, FrameError, UsageError
+from .errors import FrameError, UsageError
 from .gpu.arrays import Nv12Frame, check_apart_on_device, device_frames, device_target, is_device_array
 from .gpu.cuda import stream_handle
 from .pictures.palette import named_palette
@@ -64,7 +65,7 @@ class Segmenter:
         engine: name and version of what runs it there.
         precision: that it is really computed in.
         color: "rgb" or "bgr", the channel order of the frames that it takes.
-        in_flight: how many frames of a stream the engine works on at once; more depth than that only fetches ahead.
+        in_flight: how many frames of a stream keep the engine busy; more depth than that only fetches ahead.
 
     Raises:
         ModelFileError: the file is missing, damaged, foreign, of a newer format, or made for another GPU; or it has not
@@ -196,8 +197,9 @@ class Segmenter:
             frames: any iterable of numpy frames (or batches), or of what `pixels` finds them in; it is advanced in the
                 caller's thread, at most `depth` ahead, and must not reuse the memory of a frame that was not yielded
                 yet.
-            depth: frames in flight, at least 1. At 1 nothing is fetched while the engine works, and no other thread
-                takes part: for callers that fetch ahead themselves.
+            depth: frames in flight, at least 1; fewer where they are large. At 1 nothing is fetched while the engine
+                works, and no other thread takes part: for callers that fetch ahead themselves, and for live video. From
+                2 on the CPU works on two frames at once, as soon as a stream has run for a while.
             pixels: from an item of `frames` to its numpy frame.
 
         Yields:
@@ -207,29 +209,38 @@ class Segmenter:
             FrameError, UsageError, BackendError: as in a call, when the turn of that frame has come.
             Any error of `frames` itself: after the frames before it were yielded.
         """
+        with closing(self.each(frames, depth, pixels=pixels)) as results:
+            for item, labels in results:
+                yield item, labels()
+
+    def each(
+        self, frames: Iterable[Item], depth: int = 3, *, pixels: Callable[[Item], Any] = lambda frame: frame
+    ) -> Generator[tuple[Item, Callable[[], Array]], None, None]:
+        """What `stream` does, where a frame that cannot be labelled is not to end it: each is asked for its labels.
+
+            for path, labels in segment.each(paths, pixels=read):
+                try:
+                    write(path, labels())
+                except (OSError, fcnrt.FcnrtError) as error:
+                    print(path, error)
+
+        Args:
+            frames, depth, pixels: as in `stream`.
+
+        Yields:
+            (item of `frames`, a function) in their order. The function waits for the labels and returns them; it raises
+            what `pixels` raised for this item, and what a call would: FrameError, UsageError, BackendError.
+
+        Raises:
+            UsageError: the Segmenter is in use, or closed.
+            Any error of `frames` itself: after the frames before it were yielded.
+        """
         if type(depth) is not int or depth < 1:
             raise UsageError(f"depth: expected at least 1, got {depth!r}")
-        with self._exclusive():
-            in_flight: deque[tuple[Item, Callable[[], Array]]] = deque()
-            source, failure = iter(frames), None
-            try:
-                while True:
-                    try:
-                        item = next(source)
-                    except Exception as error:  # StopIteration too: first the frames in flight, then the end
-                        failure = error
-                        break
-                    in_flight.append((item, self._submit(pixels(item), at_once=depth == 1)))
-                    if len(in_flight) >= depth:
-                        yield _completed(*in_flight.popleft())
-                while in_flight:
-                    yield _completed(*in_flight.popleft())
-                if not isinstance(failure, StopIteration):
-                    raise failure
-            finally:
-                for _, wait in in_flight:  # their arrays are still being written to
-                    with suppress(FcnrtError):
-                        wait()
+        submit = partial(self._submit, pixels=pixels, at_once=depth == 1)
+        with self._exclusive(), closing(in_order(frames, submit, depth)) as results:
+            for frame in results:
+                yield frame.item, frame.labels
 
     def windows(self, picture: Picture) -> Generator[Window, None, None]:
         """Label a picture that may be larger than memory, part by part: each has the labels that the whole would have.
@@ -349,26 +360,25 @@ class Segmenter:
         made = self._backend.label_on_device(checked, handle, labels, certainty)
         return out if made is None else made
 
-    def _submit(self, frame: UInt8Array, at_once: bool) -> Callable[[], Array]:
-        """Submit a frame of a stream; the function returned waits for its labels, or raises what was wrong with it.
-
-        With `at_once` it is that function which does the work.
-        """
+    def _submit(self, item: Item, pixels: Callable[[Item], Any], at_once: bool) -> Submitted[Item]:
+        """Submit a frame of a stream; with `at_once` it is labelled when its labels are asked for."""
         try:
+            frame = pixels(item)
             self._check_open()
             batch = self._as_batch(frame)
+            alone = self._backend.grid(batch.shape[:3]) is not None
             labels = np.empty(batch.shape[:3], self._label_dtype)
             with before_the_end():
-                complete = self._label_later(batch, labels, at_once)
-        except FcnrtError as error:
-            return partial(_fail, error)
+                complete = self._label_later(batch, labels, at_once or alone)
+        except Exception as error:
+            return Submitted(item, partial(_fail, error))
 
         def wait() -> Array:
             with before_the_end():
                 complete()
             return labels if frame.ndim == 4 else labels[0]
 
-        return wait
+        return Submitted(item, wait, nothing if at_once or alone else wait, math.inf if alone else batch.nbytes)
 
     def _label_later(self, batch: UInt8Array, labels: LabelArray, at_once: bool) -> Callable[[], object]:
         return partial(self._backend.label, batch, labels) if at_once else self._backend.submit(batch, labels)
@@ -405,9 +415,5 @@ def _next_part(parts: Iterator[Window]) -> Window | None:
         return next(parts, None)
 
 
-def _completed(item: Item, wait: Callable[[], Array]) -> tuple[Item, Array]:
-    return item, wait()
-
-
-def _fail(error: FcnrtError) -> Array:
+def _fail(error: Exception) -> Array:
     raise error

@@ -44,7 +44,7 @@ class Backend(ABC):
         device: where the network runs, "cpu" or "cuda:0".
         engine: name and version of what runs it there.
         precision: that it is computed in, which on the CPU may be another than the file's.
-        in_flight: how many submitted batches it works on at once.
+        in_flight: how many submitted batches keep it busy.
         observer: called with the name of each stage of the work when that has ended, in the thread that does it; None
             for nobody. For measuring alone: a GPU is waited for after each stage.
     """

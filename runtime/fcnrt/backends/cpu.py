@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from importlib import import_module
+from typing import Any, NamedTuple
 
 from ..contract.precision import Precision
 from ..contract.tail import Tail, check_geometry
@@ -15,17 +18,20 @@ from ..contract.windows import PictureFrames, Window
 from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
 from ..ops.resizing import resized
 from .base import Backend, Options
-from .choice import choose
+from .choice import Way, choose
+from .cores import cores
 from .frame_memory import check_memory, least_bytes_per_pixel
 from .int8_rewrite import make_unsigned
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, check_fixed_shape
+from .pair import Pairing
 from .recent import Recent
 from .tiling.grid import Grid
 from .tiling.tiled import TiledNetwork, Tiling
 from .tiling.windows import windows_by_tile
 
-OpenPart = Callable[[OnnxModel, Part], CpuNetwork]
+IN_FLIGHT = 4  # two that are worked on, and two that wait: neither half of the threads is to wait for the caller
+OVERHEAD = 4.0  # engines take so many times what the first convolution holds
 
 
 def open_on_cpu(model: OnnxModel, options: Options) -> CpuBackend:
@@ -37,40 +43,84 @@ def open_on_cpu(model: OnnxModel, options: Options) -> CpuBackend:
         BackendError: the engine refuses the file, or the processor has not the precision.
         UsageError: the engine has not the precision, or the network cannot have tiles.
     """
-    way = choose(model, options)
-    engine = import_module(f".{way.engine}", __package__)
-    other_order = options.color not in (None, model.spec.color)
+    opener = Opener(model, options, choose(model, options))
+    tiling = Tiling(model, options.tile)  # of the graph as it was read
+    started = time.perf_counter()
+    network = opener.part(model, WHOLE)
+    return CpuBackend(opener, network, tiling, loading_s=time.perf_counter() - started)
 
-    def open_part(model: OnnxModel, part: Part) -> CpuNetwork:
-        if model.spec.precision == Precision.INT8:
-            make_unsigned(model)
-        network: CpuNetwork = engine.open_network(model, options.threads, way.precision, other_order, part)
+
+class Opener(NamedTuple):
+    """Opens networks of a model.
+
+    Attributes:
+        model: the file, its graph perhaps cut to what the network computes.
+        options: the Segmenter's.
+        way: the engine and its precision.
+    """
+
+    model: OnnxModel
+    options: Options
+    way: Way
+
+    def part(self, model: OnnxModel, part: Part) -> CpuNetwork:
+        """A network of a part of the model, as it was just read; errors as in `open_on_cpu`."""
+        network: CpuNetwork = self._engine.open_network(_rewritten(model), *self._arguments, part)
         return network
 
-    tiling = Tiling(model, options.tile)  # of the graph as it was read
-    return CpuBackend(model, open_part(model, WHOLE), tiling, open_part, options)
+    def again(self, part: Part) -> CpuNetwork:
+        """A network of a part of the model, which is read again; raises ModelFileError where it is another."""
+        return self.part(self.model.reread(), part)
+
+    def pair(self) -> list[CpuBackend]:
+        """Two that work at the same time, each with half of the threads; none where labels would be others."""
+        networks = self._engine.open_pair(lambda: _rewritten(self.model.reread()), *self._arguments) or ()
+        return [CpuBackend(self, network, Tiling(self.model, "off")) for network in networks]
+
+    def memory_of_a_pair(self, shape: Shape) -> float:
+        """Bytes that it needs for frames of a shape, as the network sees them, and for its weights."""
+        each = OVERHEAD * least_bytes_per_pixel(self.model.proto.graph, self.way.precision) * math.prod(shape)
+        return 2 * (self.model.file.stat().st_size + each)
+
+    @property
+    def _engine(self) -> Any:
+        return import_module(f".{self.way.engine}", __package__)
+
+    @property
+    def _arguments(self) -> tuple[int | None, str, bool]:
+        other_order = self.options.color not in (None, self.model.spec.color)
+        return self.options.threads, self.way.precision, other_order
+
+
+def _rewritten(model: OnnxModel) -> OnnxModel:
+    """A model as all engines of the CPU want it."""
+    if model.spec.precision == Precision.INT8:
+        make_unsigned(model)
+    return model
 
 
 class CpuBackend(Backend):
     """A network on the CPU, and our tail behind it.
 
     Args:
-        model: the file, its graph perhaps cut to what the network computes.
+        opener: of more networks of the same model.
         network: the engine.
         tiling: how pictures are cut.
-        open_part: opens another network of a part of the model, as read again.
-        options: the Segmenter's.
+        loading_s: seconds that loading the network took; infinite where no second and third are to be loaded.
     """
 
-    device, in_flight = "cpu", 1
+    device = "cpu"
 
-    def __init__(self, model: OnnxModel, network: CpuNetwork, tiling: Tiling, open_part: OpenPart, options: Options):
-        self._model, self._network, self._options = model, network, options
-        self._tiling, self._open_part, self._tiled = tiling, open_part, None
-        self.spec, self.engine = model.spec, network.engine
-        in_integers = model.spec.precision == Precision.INT8 and network.precision == Precision.FP32
+    def __init__(self, opener: Opener, network: CpuNetwork, tiling: Tiling, loading_s: float = math.inf):
+        self._opener, self._model, self._options = opener, opener.model, opener.options
+        self._network, self._tiling, self._tiled, self._loading_s = network, tiling, None, loading_s
+        self.spec, self.engine = self._model.spec, network.engine
+        in_integers = self.spec.precision == Precision.INT8 and network.precision == Precision.FP32
         self.precision = Precision.INT8.value if in_integers else network.precision
-        self._bytes_per_pixel = least_bytes_per_pixel(model.proto.graph, self.precision)
+        self._bytes_per_pixel = least_bytes_per_pixel(self._model.proto.graph, self.precision)
+        self.in_flight = IN_FLIGHT if (self._options.threads or cores()) > 1 else 1
+        self._pairing = Pairing(opener.pair, opener.memory_of_a_pair, loading_s if self.in_flight > 1 else math.inf)
+        self._alone: list[Future[None]] = []  # the frame of a stream that was submitted last, if all threads have it
         self._computing = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="fcnrt")  # starts a thread when it is first needed
         self._upsamplers: Recent[LabelUpsampler] = Recent(MAX_SHAPES)
@@ -83,8 +133,7 @@ class CpuBackend(Backend):
         check_memory((shape[0], *grid.shape) if grid else shape, self._bytes_per_pixel)
 
     def grid(self, shape: Shape) -> Grid | None:
-        batch, height, width = shape
-        return self._tiling.grid((batch, *(self._options.input_size or (height, width))))
+        return self._tiling.grid(self._shape_seen(shape))
 
     def label(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> None:
         with self._computing:  # an interrupted stream's last frame may still be in the worker's hands
@@ -94,6 +143,8 @@ class CpuBackend(Backend):
         self._mark("checks")
         seen = self._network_input(frames)
         grid = self.grid(frames.shape[:3])
+        if grid:
+            self._pairing.wait()  # tiles take the memory that there is
         if grid and self._labels_by_tile(seen.shape[1:3], frames.shape[1:3]):
             self._label_by_tile(seen, grid, labels, confidence)
             return
@@ -106,10 +157,21 @@ class CpuBackend(Backend):
             self._mark("confidence")
 
     def submit(self, frames: Frames, labels: Labels, confidence: Confidence | None = None) -> Callable[[], None]:
+        pair = self._pairing.pair_for(self._shape_seen(frames.shape[:3]))
         try:
-            return self._worker.submit(self.label, frames, labels, confidence).result
+            if pair:
+                wait(self._alone)  # what goes alone has all threads and the memory to itself
+                return pair.submit(frames, labels, confidence).result
+            self._pairing.wait()
+            self._alone = [self._worker.submit(self._label_in_stream, frames, labels, confidence)]
         except RuntimeError:  # the main thread has ended: workers take nothing any more
             return partial(self.label, frames, labels, confidence)
+        return self._alone[0].result
+
+    def _label_in_stream(self, frames: Frames, labels: Labels, confidence: Confidence | None) -> None:
+        started = time.perf_counter()
+        self.label(frames, labels, confidence)
+        self._pairing.count(time.perf_counter() - started)
 
     def windows(self, picture: PictureFrames) -> Iterator[Window]:
         grid = self.grid(picture.frames)
@@ -129,14 +191,20 @@ class CpuBackend(Backend):
             self._scores(seen, grid)
 
     def clone(self) -> CpuBackend:
-        return CpuBackend(self._model, self._network.clone(), self._tiling.clone(), self._open_part, self._options)
+        return CpuBackend(self._opener, self._network.clone(), self._tiling.clone(), self._loading_s)
 
     def close(self) -> None:
         self._worker.shutdown()
+        self._pairing.close()
         if self._tiled:
             self._tiled.close()
         self._network.close()
         self._upsamplers.clear()
+
+    def _shape_seen(self, shape: Shape) -> Shape:
+        """The shape of frames as the network sees them."""
+        batch, height, width = shape
+        return (batch, *(self._options.input_size or (height, width)))
 
     def _network_input(self, frames: Frames) -> Frames:
         """What the network is to see: the frames themselves unless they are to be resized."""
@@ -163,11 +231,8 @@ class CpuBackend(Backend):
     def _tiled_network(self) -> TiledNetwork:
         if self._tiled is None:
             assert self._tiling.locality  # there is a grid
-            self._tiled = TiledNetwork(self._tiling.locality, self._network, self._open_again, self._mark)
+            self._tiled = TiledNetwork(self._tiling.locality, self._network, self._opener.again, self._mark)
         return self._tiled
-
-    def _open_again(self, part: Part) -> CpuNetwork:
-        return self._open_part(self._model.reread(), part)
 
     def _write_labels(self, scores: Scores, seen: tuple[int, int], labels: Labels) -> None:
         tail, frame_size = self.spec.tail, labels.shape[1:]

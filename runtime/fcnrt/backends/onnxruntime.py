@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..contract.precision import Precision
 from ..contract.types import Array, Frames, Scores
 from ..errors import BackendError, first_line
+from .cores import cores
 from .int8_rewrite import halve_weights, read_bytes, saturates
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, load_package
@@ -73,6 +74,19 @@ def open_network(
             halve_weights(model)
         read_bytes(model)
     return OrtNetwork(new_session(model, CPU, threads))
+
+
+def open_pair(
+    read: Callable[[], OnnxModel], threads: int | None, precision: str, reverse_channels: bool
+) -> tuple[OrtNetwork, OrtNetwork]:
+    """Two networks of a whole model that run at the same time; the rest is as in openvino.open_pair.
+
+    Each has half of the threads, and weights of its own unless that is a single thread: a session computes in the
+    threads that call it and in its own, which callers would share.
+    """
+    half = (threads or cores()) // 2
+    first = open_network(read(), half, precision, reverse_channels)
+    return first, first.clone() if half == 1 else open_network(read(), half, precision, reverse_channels)
 
 
 def new_session(model: OnnxModel, provider: Any, threads: int | None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,25 +67,28 @@ def open_network(
         BackendError: OpenVINO refuses the file, or the processor has no such arithmetic.
         ModelFileError: the file is damaged, or was changed since its graph was read.
     """
-    core = shared_core()
-    if model.spec.precision == Precision.INT8 and saturates():
-        halve_weights(model)
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads or 0,
-        "INFERENCE_PRECISION_HINT": _TYPES[precision],
-        "CPU_RUNTIME_CACHE_CAPACITY": 0,  # else what was made for a shape is kept for ever; the last shape's stays
-    }
-    with model.being_loaded(), engine_errors(f"cannot load {model.path}"):
-        graph = core.read_model(model.with_weights() if model.rewritten else model.file)
-        if reverse_channels:
-            _reverse_channels(graph)
-        compiled = core.compile_model(_cut_to(part, graph), "CPU", settings)
-    if computed_in(compiled) != precision:
-        raise BackendError(
-            f"precision {precision!r}: this processor computes in {computed_in(compiled)}; use precision='auto'"
-        )
-    return OpenVinoNetwork(compiled)
+    with _graph(model, reverse_channels, part) as graph:
+        compiled = _compiled(graph, threads, precision, {"PERFORMANCE_HINT": "LATENCY"})
+    return OpenVinoNetwork(_checked(compiled, precision))
+
+
+def open_pair(
+    read: Callable[[], OnnxModel], threads: int | None, precision: str, reverse_channels: bool
+) -> tuple[OpenVinoNetwork, OpenVinoNetwork] | None:
+    """Two networks of a whole model that run at the same time, on half of the threads each, with the weights once.
+
+    None for a network whose scores would be others than with all threads: transposed convolutions are rounded
+    differently on a single one. The other arguments and errors are those of `open_network`.
+
+    Args:
+        read: reads the file anew.
+    """
+    with _graph(read(), reverse_channels, WHOLE) as graph:
+        if any(node.get_type_name() == "ConvolutionBackpropData" for node in graph.get_ordered_ops()):
+            return None
+        compiled = _compiled(graph, threads, precision, {"NUM_STREAMS": 2})
+    first = OpenVinoNetwork(_checked(compiled, precision))
+    return first, first.clone()
 
 
 def shared_core() -> Any:
@@ -138,6 +141,37 @@ def no_telemetry() -> Iterator[None]:
         yield
     finally:
         del sys.modules[TELEMETRY]
+
+
+@contextlib.contextmanager
+def _graph(model: OnnxModel, reverse_channels: bool, part: Part) -> Iterator[Any]:
+    """A part of a model's graph, to be compiled in the block."""
+    core = shared_core()
+    if model.spec.precision == Precision.INT8 and saturates():
+        halve_weights(model)
+    with model.being_loaded(), engine_errors(f"cannot load {model.path}"):
+        graph = core.read_model(model.with_weights() if model.rewritten else model.file)
+        if reverse_channels:
+            _reverse_channels(graph)
+        yield _cut_to(part, graph)
+
+
+def _compiled(graph: Any, threads: int | None, precision: str, settings: Mapping[str, Any]) -> Any:
+    common = {
+        "INFERENCE_NUM_THREADS": threads or 0,
+        "INFERENCE_PRECISION_HINT": _TYPES[precision],
+        "CPU_RUNTIME_CACHE_CAPACITY": 0,  # else what was made for a shape is kept for ever; the last shape's stays
+    }
+    return shared_core().compile_model(graph, "CPU", {**common, **settings})
+
+
+def _checked(compiled: Any, precision: str) -> Any:
+    """A compiled model that computes in what was asked for; raises BackendError where another one does not."""
+    if computed_in(compiled) != precision:
+        raise BackendError(
+            f"precision {precision!r}: this processor computes in {computed_in(compiled)}; use precision='auto'"
+        )
+    return compiled
 
 
 def _cut_to(part: Part, graph: Any) -> Any:

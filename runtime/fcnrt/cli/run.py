@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from fractions import Fraction
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ..errors import FcnrtError, first_line, one_line
 from ..segmenter import Segmenter
 from ..video import FrameSource, Pipeline, Sink, open_source
 from ..video.addresses import camera, is_stream, public
+from ..video.frames import Frame, Labelled
 from ..video.pipeline import CLOSING_S
 from ..video.sinks import STDOUT, WINDOW, Material, open_sink
 from ..video.sinks.push import Patience
@@ -25,6 +28,26 @@ from .rasters import do_raster
 from .selection import drawing_of, labelling_of, palette_of, selected_frames
 from .terminal import complain, interrupts_end_at_once, progress, say
 from .tiles import tell_of_tiles, tiles_shown
+
+
+class Picture:
+    """A picture of a job, which is read when it is first looked at.
+
+    Args:
+        job: says which.
+        open_source: gives a source for it; raises MediaError.
+    """
+
+    def __init__(self, job: Job, open_source: Callable[[Job], FrameSource]):
+        self.job, self._open_source = job, open_source
+
+    @cached_property
+    def source(self) -> FrameSource:
+        return self._open_source(self.job)
+
+    @cached_property
+    def frame(self) -> Frame:
+        return next(iter(self.source))
 
 
 class Run:
@@ -45,18 +68,31 @@ class Run:
         self._drawing, self._labelling = drawing_of(segmenter, options), labelling_of(segmenter, options)
         self._started = time.perf_counter()
 
+    def do_all(self, jobs: Iterable[Job]) -> Generator[Job, None, None]:
+        """Do jobs in their order, and yield each when it is done; what goes wrong is as in `do`."""
+        for are_pictures, group in groupby(jobs, lambda job: job.is_picture and not job.is_raster):
+            if are_pictures:
+                yield from self._do_pictures(group)
+            else:
+                for job in group:
+                    self.do(job)
+                    yield job
+
     def do(self, job: Job) -> None:
         """Do a job; what goes wrong with it is printed and counted, whatever it is: others are still to be done."""
-        try:
-            self._make_folders(job)
-            self._drawing.begin()
+        with self._attempt(job):
             if job.is_raster:
                 do_raster(job, self._segmenter, self._options)
                 self.frames += 1
-            elif job.is_picture:
-                self._do_picture(job)
             else:
                 self._do_sequence(job)
+
+    @contextlib.contextmanager
+    def _attempt(self, job: Job) -> Iterator[None]:
+        try:
+            self._make_folders(job)
+            self._drawing.begin()
+            yield
         except Exception as error:
             if self._options.interrupted():  # it may be what a library made of the interrupt
                 raise KeyboardInterrupt from None
@@ -98,14 +134,23 @@ class Run:
             for path in job.files:
                 path.parent.mkdir(parents=True, exist_ok=True)
 
-    def _do_picture(self, job: Job) -> None:
-        with self._open(job) as source:
-            frame = next(iter(source))
-            with tiles_shown(self._segmenter, self._size_seen(frame.pixels.shape[:2]), public(job.source)):
-                labelled = self._labelling.label(self._segmenter, frame)
-            for sink in self._sinks(job, source):
+    def _do_pictures(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Write pictures while the engine works on the next ones, which are read ahead."""
+        pictures = (Picture(job, self._open) for job in jobs)
+        with closing(self._labelling.each(self._segmenter, pictures, self._segmenter.in_flight)) as results:
+            for picture, labelled in results:
+                with self._attempt(picture.job):
+                    self._write_picture(picture, labelled)
+                yield picture.job
+
+    def _write_picture(self, picture: Picture, labelled: Callable[[], Labelled]) -> None:
+        size = self._size_seen(picture.frame.pixels.shape[:2])
+        with picture.source as source:
+            with tiles_shown(self._segmenter, size, public(picture.job.source)):
+                drawn_from = labelled()
+            for sink in self._sinks(picture.job, source):
                 with closing(sink):
-                    sink.write(sink.draw(labelled))
+                    sink.write(sink.draw(drawn_from))
             _complain_of(source)
         self.frames += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +157,12 @@ def segment(options: argparse.Namespace) -> int:
             run = Run(segmenter, options, side_outputs)
             for note in notes:
                 complain(note)
-            with running_beside(live, lambda: Run(segmenter.clone(), options, side_outputs, aside=True)) as beside:
-                for job in progress(others, "file", hide=len(others) <= 1):
-                    run.do(job)
+            with (
+                running_beside(live, lambda: Run(segmenter.clone(), options, side_outputs, aside=True)) as beside,
+                closing(run.do_all(others)) as done,
+            ):
+                for _ in progress(done, "file", total=len(others), hide=len(others) <= 1):
+                    pass
             for other in beside:
                 run.add(other)
     run.report()

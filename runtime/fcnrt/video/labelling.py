@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,16 @@ from ..errors import FrameError
 from ..segmenter import Segmenter
 from .frames import Frame, Labelled
 from .region import Region
+
+
+class HasFrame(Protocol):
+    """Something that a frame belongs to."""
+
+    @property
+    def frame(self) -> Frame: ...
+
+
+Item = TypeVar("Item", bound=HasFrame)
 
 
 class Labelling(NamedTuple):
@@ -52,6 +63,31 @@ class Labelling(NamedTuple):
         with closing(segmenter.stream(frames, in_flight, pixels=self._pixels)) as results:
             for frame, labels in results:
                 yield self._labelled(frame, labels)
+
+    def each(
+        self, segmenter: Segmenter, items: Iterable[Item], depth: int
+    ) -> Generator[tuple[Item, Callable[[], Labelled]], None, None]:
+        """Label the `frame` of each item in order, several in flight where the engine works on several.
+
+        Yields:
+            (item, a function) as `Segmenter.each`. What getting the frame raises is raised by the function, too; where
+            confidence is computed, it is only got then.
+        """
+        if self.confidence:
+            yield from ((item, partial(self._label_frame_of, segmenter, item)) for item in items)
+            return
+        with closing(segmenter.each(items, depth, pixels=self._pixels_of)) as results:
+            for item, labels in results:
+                yield item, partial(self._labelled_frame_of, item, labels)
+
+    def _pixels_of(self, item: HasFrame) -> Any:
+        return self._pixels(item.frame)
+
+    def _label_frame_of(self, segmenter: Segmenter, item: HasFrame) -> Labelled:
+        return self.label(segmenter, item.frame)
+
+    def _labelled_frame_of(self, item: HasFrame, labels: Callable[[], Any]) -> Labelled:
+        return self._labelled(item.frame, labels())
 
     def _pixels(self, frame: Frame) -> Any:
         return self.region.cut(frame.pixels) if self.region else frame.pixels

@@ -63,8 +63,8 @@ class Pipeline:
         self._decoded: Channel[Frame] = Channel(depth, drop_oldest=source.live)
         self._labelled: Channel[Labelled] = Channel(depth, drop_oldest=source.live)
         self._decode = Stage("decode", source, _frame_time, output=self._decoded)
-        # The stages fetch ahead: more frames in flight than the engine works on would only grow old.
-        in_flight = min(depth, segmenter.in_flight)
+        # The stages fetch ahead: more frames in flight than keep the engine busy would only grow old.
+        in_flight = 1 if source.live else segmenter.in_flight
         labelled = (
             _label_on_device(segmenter, self._decoded)
             if source.color == "nv12"

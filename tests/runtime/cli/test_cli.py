@@ -230,6 +230,29 @@ def test_broken_input_is_named_and_passed_over(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"street0_labels.png", "street2_labels.png"}
 
 
+def test_pictures_two_at_once(exported: Export, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order, of several sizes, each fault with its own picture's name."""
+    monkeypatch.setattr("fcnrt.backends.pair.GAIN", 1e9)  # from the second picture on
+    model, folder, out = exported("tramac fcn16s"), tmp_path / "in", tmp_path / "out"
+    capsys.readouterr()
+    sizes = [(45, 62), (20, 70), (50, 33), (45, 62), (64, 40), (31, 64), (45, 62)]
+    frames = {f"{index}.png": frames_of(1, *size, seed=index)[0] for index, size in enumerate(sizes)}
+    folder.mkdir()
+    for name, frame in frames.items():
+        write_image(folder / name, frame)
+    (folder / "3.png").write_bytes(b"no picture")
+    assert main(["segment", str(model), str(folder), "-o", str(out), "--labels", "--threads", "2"]) == 1
+    captured = capsys.readouterr()
+    told = [line.split(": ")[1:3] for line in captured.err.splitlines()]
+    what = ["frames", "expected a picture, got a file of another or unknown format", "frames"]
+    assert told == [[str(folder / f"{index}.png"), words] for index, words in zip((1, 3, 5), what, strict=True)]
+    assert captured.out.startswith("4 frames in ")
+    with fcnrt.Segmenter(model, color="rgb", threads=2) as segment:
+        for index in (0, 2, 4, 6):
+            labels = np.array(Image.open(out / f"{index}_labels.png"))
+            assert np.array_equal(labels, segment(frames[f"{index}.png"]))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -41,6 +41,13 @@ def test_every_frame_of_a_file_reaches_every_sink_in_order() -> None:
     assert [(stage.name, stage.frames) for stage in statistics.stages] == [(name, 300) for name in names]
 
 
+def test_a_live_source_has_one_frame_in_flight() -> None:
+    """Two at once would each be later, and there latency counts."""
+    segmenter = Segmenter()
+    Pipeline(Source(5, live=True), segmenter).run()
+    assert segmenter.depths == [1]
+
+
 def test_it_is_an_iterator_of_frames_and_labels() -> None:
     with Pipeline(Source(7), Segmenter()) as pipeline:
         got = [(frame.number, frame.time, int(labels[0, 0])) for frame, labels in pipeline]
