@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import needs
 from .address import Address, listening_socket, parse_address
+from .connections import among, close_silent_ones
 from .guard import App, Guard
-from .silence import close_silent_ones
 
 
 class Host:
@@ -53,8 +53,9 @@ class Host:
         address = parse_address(where)
         self._listener = listening_socket(address)
         self.address = Address(address.host, self._listener.getsockname()[1])
-        application = Guard(Starlette(routes=routes()), self.address, token, open_paths)
-        self._server, self._idle_s = _server(application, connections, idle_s, farewell_s), idle_s
+        guarded = Guard(Starlette(routes=routes()), self.address, token, open_paths)
+        application = among(connections, lambda: len(self._server.server_state.connections), guarded)
+        self._server, self._idle_s = _server(application, idle_s, farewell_s), idle_s
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="fcnrt serve", daemon=True)
         self._thread.start()
@@ -82,7 +83,7 @@ class Host:
         self._server.should_exit = True
 
 
-def _server(application: App, connections: int, idle_s: int, farewell_s: int) -> Any:
+def _server(application: App, idle_s: int, farewell_s: int) -> Any:
     import uvicorn
 
     config = uvicorn.Config(
@@ -92,7 +93,6 @@ def _server(application: App, connections: int, idle_s: int, farewell_s: int) ->
         lifespan="off",
         ws="none",
         server_header=False,
-        limit_concurrency=connections,
         timeout_keep_alive=idle_s,
         timeout_graceful_shutdown=farewell_s,
     )

@@ -22,7 +22,8 @@ import fcnrt
 from exports import Export
 from fcnrt.pictures.drawing import Drawing
 from fcnrt.pictures.writing import jpeg_of
-from fcnrt.serving import InferenceServer, Limits, silence
+from fcnrt.serving import InferenceServer, Limits, connections
+from fcnrt.serving.inference import server as serving
 from frames import frames_of
 from stand_ins import HeldSegmenter
 
@@ -335,7 +336,7 @@ def test_slow_and_broken_uploads_hold_nobody_up(server: InferenceServer) -> None
 def test_connections_without_requests_are_closed_and_others_stay(
     held: HeldSegmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(silence, "HEAD_S", 0.2)
+    monkeypatch.setattr(connections, "HEAD_S", 0.2)
     with InferenceServer(held, "0", name="street", limits=LIMITS) as server, released(held):
         address = ("127.0.0.1", server.address.port)
         kept = http.client.HTTPConnection(*address, timeout=PATIENCE_S)
@@ -353,6 +354,19 @@ def test_connections_without_requests_are_closed_and_others_stay(
         assert kept.getresponse().status == 200
         for client in (*silent, works, kept):
             client.close()
+
+
+def test_who_comes_to_too_many_connections_is_told_to_come_again(
+    held: HeldSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "_STRANGERS", 1)
+    with InferenceServer(held, "0", name="street", limits=LIMITS._replace(requests=1)) as server:
+        silent = [socket.create_connection(("127.0.0.1", server.address.port), timeout=PATIENCE_S) for _ in range(2)]
+        answer, content = ask(server, "GET", "/v2/health/live")
+        assert answer.status == 503 and answer.headers["Retry-After"] == "1" and b"more than 2 connections" in content
+        silent[0].close()
+        await_(lambda: ask(server, "GET", "/v2/health/live")[0].status == 200)
+        silent[1].close()
 
 
 def test_a_request_that_does_not_end_is_ended(held: HeldSegmenter) -> None:

@@ -1,12 +1,32 @@
-"""Connections on which no request comes are closed, or a few hundred of them would keep everybody out."""
+"""Connections: how many there may be, and that those on which no request comes do not keep everybody out."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
+
+from .guard import App
 
 HEAD_S = 20.0  # seconds that the first request's head may take
 _PAUSE_S = 1.0  # between two looks
+
+
+def among(most: int, count: Callable[[], int], app: App) -> App:
+    """An application around another one: who comes while more connections are open is told when to come again."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        chosen = _refusal(most) if scope["type"] == "http" and count() > most else app
+        await chosen(scope, receive, send)
+
+    return answer
+
+
+def _refusal(most: int) -> Any:
+    from starlette.responses import JSONResponse
+
+    told = {"error": f"more than {most} connections are open, which is as many as may be"}
+    return JSONResponse(told, 503, {"Retry-After": "1", "Connection": "close"})
 
 
 async def close_silent_ones(state: Any, idle_s: float) -> None:
