@@ -11,7 +11,7 @@ from ..backends import read_model
 from ..cluster.films import Films, is_divisible
 from ..cluster.manifest import Manifest, load_arrow
 from ..cluster.work import Items
-from ..errors import print_line
+from ..errors import MediaError, print_line
 from .archives import Archive, what_is_there
 from .argument_types import count, duration, size, store
 from .crews import Crew, add_crew_arguments, check_crew, crew_of
@@ -55,8 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def batch(options: argparse.Namespace) -> int:
     """Label what is missing; an input that cannot be read is a row with its error, and makes the status 1."""
-    if not is_folder(options.output):
-        options.refuse(f"-o {options.output}: expected a folder of this machine; --store is for s3://...")
+    if not _is_folder(options.output):
+        options.refuse(
+            f"-o {options.output}: expected a folder of this machine (a new one with a dot in its name ends in /); "
+            "--store is for s3://..."
+        )
     check_crew(options)
     load_arrow()
     model = read_model(options.model)
@@ -72,17 +75,24 @@ def batch(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _is_folder(output: str) -> bool:
+    try:
+        return is_folder(output)
+    except MediaError:
+        return False
+
+
 def _label(missing: Items, films: Films, manifest: Manifest, options: argparse.Namespace) -> int:
     with crew_of(options) as crew:
         work = Work(films, manifest, Tally(options.max_errors))
         _divide(missing, films, crew, options.piece_time)
         sample, rest = spread(films.in_pieces(missing), options.baseline)
         work.count(films.complete())
-        alone, together = work.do(sample, crew.alone), work.do(rest, crew.label)
+        alone, together = work.do(sample, crew.alone, 1), work.do(rest, crew.label, crew.size)
         whole = films.whole
         for item, reason in whole:
             complain(f"{item.source}: labelled as a whole: {reason}")
-        work.do([item for item, _ in whole], crew.label)
+        work.do([item for item, _ in whole], crew.label, crew.size)
     print_line(f"{work.tally.summary()} -> {options.store or options.output}")
     _tell_pace(crew, together, alone)
     return work.tally.failed

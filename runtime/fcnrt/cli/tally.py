@@ -8,6 +8,8 @@ from ..cluster.work import Item, Items, Row
 from ..errors import UsageError
 from .terminal import complain
 
+_FEWEST = 4  # rows of each worker, for a rate
+
 
 class Tally:
     """Counts rows, and tells their errors.
@@ -40,13 +42,18 @@ class Pace:
     """The rate at which frames are finished, from the first one on: the start of workers and engines is none of it.
 
     By the workers' clocks: Ray brings rows later, and in blocks.
+
+    Args:
+        workers: how many there are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 1) -> None:
+        self._fewest, self._rows = _FEWEST * workers, 0
         self._first, self._last, self._frames, self._begun = float("inf"), float("-inf"), 0, 0
 
     def add(self, row: Row) -> None:
         """Count what a row has."""
+        self._rows += 1
         self._frames += row.frames
         if row.finished < self._first:
             self._first, self._begun = row.finished, row.frames
@@ -54,8 +61,10 @@ class Pace:
 
     @property
     def rate(self) -> float:
-        """Frames per second; 0 where too few have come."""
-        return (self._frames - self._begun) / (self._last - self._first) if self._last > self._first else 0.0
+        """Frames per second; 0 where too few rows have come: what was begun before the first one would count."""
+        if self._rows < self._fewest or self._last <= self._first:
+            return 0.0
+        return (self._frames - self._begun) / (self._last - self._first)
 
 
 def spread(items: Items, count: int) -> tuple[list[Item], Items]:

@@ -25,9 +25,9 @@ class Work:
     def __init__(self, films: Films, manifest: Manifest, tally: Tally):
         self.tally, self._films, self._manifest = tally, films, manifest
 
-    def do(self, items: Items | Sequence[Item], label: Label) -> float:
-        """Have items labelled; the rate in frames per second, 0 where there is none."""
-        pace = Pace()
+    def do(self, items: Items | Sequence[Item], label: Label, workers: int) -> float:
+        """Have items labelled by so many; the rate in frames per second, 0 where there are too few for one."""
+        pace = Pace(workers)
         if not len(items):
             return pace.rate
         with contextlib.closing(label(items)) as rows:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from ..errors import FcnrtError, one_line
 from ..video.sinks import Content
-from ..video.sinks.joined import Part, PartsDiffer, join_films
+from ..video.sinks.joined import Part, UnfitParts, join_films
 from ..video.sources.pieces import Piece, divide
-from .places import Place, discard
+from .places import Place, discard, told_of
 from .stores import is_stored
 from .work import Item, Items, Row
 
@@ -128,7 +128,7 @@ class Films:
                 if not whole.error:
                     discard(film.folder)
                 return
-        except PartsDiffer as failure:
+        except UnfitParts as failure:
             error = one_line(failure)
         self.whole.append((film.item, error))
 
@@ -166,10 +166,10 @@ def _put_together(film: Divided, rows: Sequence[Row]) -> Row:
     try:
         for index, (where, content) in enumerate(film.item.outputs):
             parts = [item.outputs[index][0] for item in film.items]
-            with Place(where) as place:
+            with Place(where) as place, told_of([place]):
                 _MAKERS[content](film, parts, place.part)
                 place.finish()
-    except PartsDiffer:
+    except UnfitParts:
         raise
     except (FcnrtError, OSError) as failure:
         error = one_line(failure)
@@ -202,8 +202,11 @@ def _join_overlays(film: Divided, parts: Sequence[str], target: Path) -> None:
 def _join_labels(film: Divided, parts: Sequence[str], target: Path) -> None:
     target.mkdir()
     number = 0
-    for part in parts:
-        for file in sorted(Path(part).iterdir()):
+    for part, piece in zip(parts, film.pieces, strict=True):
+        files = sorted(Path(part).iterdir())
+        if len(files) != piece.frames:
+            raise UnfitParts(f"{part}: expected {piece.frames} labels, got {len(files)}")
+        for file in files:
             _link(file, target / f"{number:06d}{file.suffix}")
             number += 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -171,6 +172,7 @@ def _begin(begin: Callable[[], Any], scratch: str, ends: Connection) -> None:
 def _end_with(ends: Connection) -> None:
     """End in the middle of an item when the other end of a pipe is closed: by the parent, or by its death."""
     ends.poll(None)
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)  # a parent that was killed cannot
     os._exit(1)
 
 

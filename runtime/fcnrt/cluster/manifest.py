@@ -35,20 +35,25 @@ class Manifest:
         made_with: what outputs depend on beside their input: a digest of model and settings.
 
     Raises:
-        MediaError: the folder holds files of something else.
-        OSError: the manifest cannot be read or written.
+        MediaError: the folder holds files of something else, or cannot be written.
     """
 
     def __init__(self, folder: Path, made_with: str):
         self.path, self._folder, self._made_with = folder / NAME, folder, made_with
         if folder.is_dir() and any(folder.iterdir()) and not self.path.exists():
             raise MediaError(f"-o {folder}: expected a new folder, or one of an earlier fcnrt batch, got another")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MediaError(f"-o {folder}: cannot write there: {error.strerror}") from error
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Manifest:
-        torn = self.path.exists() and not _ends_a_line(self.path)
-        self._file = self.path.open("a", encoding="utf-8")
+        try:
+            torn = self.path.exists() and not _ends_a_line(self.path)
+            self._file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise MediaError(f"{self.path}: cannot write there: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

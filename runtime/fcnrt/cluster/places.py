@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..contract.files import part_name
+from ..errors import MediaError
 from ..video.addresses import is_stream
+from ..video.sinks.av_file import CutShort
 from .stores import fetch, is_stored, put, put_folder
 
 SCRATCH = "fcnrt-"  # begins the names of folders for copies
@@ -46,11 +48,12 @@ class Place:
         where: a path, or an address in a store.
 
     Attributes:
+        where: the path or address.
         part: what to write.
     """
 
     def __init__(self, where: str):
-        self._where = where
+        self.where = where
         if is_stored(where):
             self._scratch = Path(tempfile.mkdtemp(prefix=SCRATCH))
             self.part = self._scratch / Path(where).name
@@ -60,18 +63,32 @@ class Place:
 
     def finish(self) -> None:
         """Put what was written in its place; raises OSError."""
-        if not is_stored(self._where):
-            _put_in_place(self.part, Path(self._where))
+        if not is_stored(self.where):
+            _put_in_place(self.part, Path(self.where))
         elif self.part.is_dir():
-            put_folder(self.part, self._where)
+            put_folder(self.part, self.where)
         else:
-            put(self.part, self._where)
+            put(self.part, self.where)
 
     def __enter__(self) -> Place:
         return self
 
     def __exit__(self, *error: object) -> None:
         discard(self._scratch)
+
+
+@contextlib.contextmanager
+def told_of(places: Sequence[Place]) -> Iterator[None]:
+    """While places are written: errors name them, and say nothing of what was written, as nothing is kept of it."""
+    try:
+        yield
+    except MediaError as error:
+        text = error.short if isinstance(error, CutShort) else str(error)
+        for place in places:
+            text = text.replace(str(place.part), place.where)
+        if text == str(error):
+            raise
+        raise MediaError(text) from error
 
 
 def _put_in_place(part: Path, target: Path) -> None:

@@ -22,7 +22,7 @@ from ..video.frames import Labelled
 from ..video.shares import class_shares
 from ..video.sinks import Content, Material, open_sink
 from ..video.sources.pieces import Piece, PieceReader
-from .places import Place, readable, under_own_name
+from .places import Place, readable, told_of, under_own_name
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ class Worker:
         with ExitStack() as held:
             name = held.enter_context(readable(item.source))
             places = [held.enter_context(Place(where)) for where, _ in item.outputs]
+            held.enter_context(told_of(places))
             audio_from = name if item.piece is None and Path(name).is_file() else None
             with _opened(name, item.piece) as source, ExitStack() as finished:
                 sinks = [

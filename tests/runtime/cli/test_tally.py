@@ -11,13 +11,21 @@ from fcnrt.cluster.work import Item, Items, Row
 
 
 @pytest.mark.parametrize(
-    "times, rate", [([10, 12, 14, 16], 0.5), ([16, 14, 10, 12], 0.5), ([10, 10], 0), ([10], 0), ([], 0)]
+    "times, rate", [([10, 12, 14, 16], 0.5), ([16, 14, 10, 12], 0.5), ([10] * 4, 0), ([10, 11, 12], 0), ([], 0)]
 )
 def test_the_rate_is_from_the_first_input_on(times: list[float], rate: float) -> None:
     pace = Pace()
     for finished in times:
         pace.add(Row("a.png", 1, 5, 7, [1.0], 0.5, 0.1, finished, 1, "host", ""))
     assert pace.rate == rate
+
+
+def test_the_rate_is_of_frames_and_of_enough_rows() -> None:
+    pace = Pace(workers=2)
+    for index in range(8):
+        assert not pace.rate
+        pace.add(Row("a.mp4", 10, 5, 7, [1.0], 0.5, 0.1, 100.0 + index, 1, "host", ""))
+    assert pace.rate == 10
 
 
 def test_a_sample_is_spread_over_all() -> None:

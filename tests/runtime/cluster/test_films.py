@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,37 @@ def test_what_an_earlier_run_made_all_pieces_of_is_put_together(exported: Export
     assert not in_pieces(films, source, out)
     (row,) = films.complete()
     assert row.frames == 60 and len(list((out / "street_labels").iterdir())) == 60
+
+
+@pytest.mark.parametrize("content", ["labels", "overlay"])
+def test_parts_that_were_damaged_make_no_film(content: str, exported: Export, tmp_path: Path) -> None:
+    source, out, worker = street(tmp_path / "films"), tmp_path / "out", Worker(Settings(exported(NAME)))
+    items = in_pieces(Films(out, "x"), source, out)
+    for item in items:
+        assert not worker.do(item).error
+    worker.close()
+    outputs = {content: Path(where) for where, content in items[1].outputs}
+    damaged = outputs["overlay"] if content == "overlay" else outputs["labels"] / "000003.png"
+    damaged.write_bytes(b"cut off") if content == "overlay" else damaged.unlink()
+    films = Films(out, "x")
+    assert not in_pieces(films, source, out) and not list(films.complete())
+    ((item, reason),) = films.whole
+    assert (item.source, item.piece) == (str(source), None) and str(out) in reason
+    assert not (out / "street_overlay.mp4").exists() and not list(out.glob(".fcnrt-*"))
+
+
+def test_a_full_disk_is_told_of_the_output_of_which_nothing_is_kept(exported: Export, tmp_path: Path) -> None:
+    source, worker = street(tmp_path / "films"), Worker(Settings(exported(NAME)))
+    item = Item(str(source), ((str(tmp_path / "out.mp4"), "overlay"),), is_film=True)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        row = worker.do(item)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        worker.close()
+    assert row.error == f"{tmp_path}/out.mp4: File too large"
+    assert [path.name for path in tmp_path.iterdir()] == ["films"]
 
 
 def test_a_film_with_damage_is_labelled_as_a_whole(

@@ -23,6 +23,18 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 Self = TypeVar("Self", bound="FilmFile")
 
 
+class CutShort(MediaError):
+    """A film that could not be written to its end.
+
+    Attributes:
+        short: its name and why, without what was kept of it.
+    """
+
+    def __init__(self, path: Path, reason: str, kept: str) -> None:
+        super().__init__(f"{path}: {reason}; {kept}")
+        self.short = f"{path}: {reason}"
+
+
 class FilmFile:
     """A video file that is being written; a context manager.
 
@@ -161,7 +173,7 @@ class FilmFile:
         """Put in place what can be played; the error to raise."""
         frames = self._salvage()
         kept = f"the {frames} frames written until then are in it" if frames else "nothing of it could be kept"
-        return MediaError(f"{self._path}: {_reason(error)}; {kept}")
+        return CutShort(self._path, _reason(error), kept)
 
     def _salvage(self) -> int:
         """Put in place what can be played of an unfinished file; the number of its frames."""

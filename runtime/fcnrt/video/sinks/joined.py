@@ -23,8 +23,8 @@ class Part(NamedTuple):
     begins: Fraction
 
 
-class PartsDiffer(MediaError):
-    """Parts that are not encoded alike, and so make no film together."""
+class UnfitParts(MediaError):
+    """Parts that make no film together: damaged ones, or such as are not encoded alike."""
 
 
 def join_films(parts: Sequence[Part], path: str | Path, source: str) -> None:
@@ -36,8 +36,8 @@ def join_films(parts: Sequence[Part], path: str | Path, source: str) -> None:
         source: the film whose frames they show. It tells rate and audio.
 
     Raises:
-        PartsDiffer: they were encoded in several ways.
-        MediaError: one cannot be read, or the film cannot be written.
+        UnfitParts: one cannot be read, or is encoded in another way.
+        MediaError: the film cannot be written.
     """
     with _opened(parts[0].path) as first, _Joined(path, source, first.streams.video[0]) as joined:
         for part in parts:
@@ -58,7 +58,7 @@ class _Joined(FilmFile):
         with _opened(part.path) as container:
             stream = container.streams.video[0]
             if _kind(stream) != self._kind:
-                raise PartsDiffer(f"{part.path}: encoded in another way than the parts before it")
+                raise UnfitParts(f"{part.path}: encoded in another way than the parts before it")
             first = None
             for packet in self._read(container, stream, part.path):
                 first = packet.pts if first is None else first
@@ -74,7 +74,7 @@ class _Joined(FilmFile):
         try:
             yield from (packet for packet in container.demux(stream) if packet.size)
         except self._av.FFmpegError as error:
-            raise MediaError(f"{name}: cannot read on: {first_line(error)}") from error
+            raise UnfitParts(f"{name}: cannot read on: {first_line(error)}") from error
 
     def _write(self, packet: Any, tick: int) -> None:
         packet.pts = packet.dts = self._last_tick = max(tick, self._last_tick + 1)
@@ -88,7 +88,7 @@ def _opened(path: str) -> Any:
     try:
         return pyav().open(os.path.abspath(path))
     except pyav().error.FFmpegError as error:
-        raise MediaError(f"{path}: cannot open: {first_line(error)}") from error
+        raise UnfitParts(f"{path}: cannot open: {first_line(error)}") from error
 
 
 def _kind(stream: Any) -> tuple[Any, ...]:
