@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..backends import read_model
 from ..cluster.films import Films, is_divisible
 from ..cluster.manifest import Manifest, load_arrow
 from ..cluster.work import Items
-from ..errors import MediaError, print_line
+from ..errors import MediaError, first_line, print_line
 from .archives import Archive, what_is_there
 from .argument_types import count, duration, size, store
 from .crews import Crew, add_crew_arguments, check_crew, crew_of
@@ -63,14 +65,22 @@ def batch(options: argparse.Namespace) -> int:
     check_crew(options)
     load_arrow()
     model = read_model(options.model)
-    made_with = _made_with(model.described, options)
+    try:
+        return _run(options, model.described, model.spec.classes)
+    except sqlite3.Error as error:
+        where = "set $SQLITE_TMPDIR to a folder with room"
+        raise MediaError(f"cannot keep the list of inputs on the disk ({first_line(error)}); {where}") from error
+
+
+def _run(options: argparse.Namespace, described: str, classes: Sequence[str]) -> int:
+    made_with = _made_with(described, options)
     with contextlib.closing(_archive(options)) as archive, Manifest(Path(options.output), made_with) as manifest:
         archive.drop(manifest.done(), what_is_there(options.store))
         missing, films = archive.missing, Films(Path(options.output), made_with)
         failed = _label(missing, films, manifest, options) if len(missing) else 0
         if not failed:
             films.clean()
-        table = manifest.write_table(model.spec.classes)
+        table = manifest.write_table(classes)
     print_line(f"{archive.total - len(missing)} of {archive.total} were there already; rows in {table}")
     return 1 if failed else 0
 

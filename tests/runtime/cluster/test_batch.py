@@ -101,6 +101,23 @@ def test_max_errors_and_other_folders(
     assert f"-o {archive}: expected a new folder, or one of an earlier fcnrt batch" in capsys.readouterr().err
 
 
+def test_outputs_that_cannot_be_and_lists_without_room(
+    exported: Export, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "file").touch()
+    run = ["batch", str(exported(NAME)), str(archive / "0.png"), "-o"]
+    assert main([*run, f"{tmp_path}/file/out"]) == 1
+    assert capsys.readouterr().err == f"fcnrt: -o {tmp_path}/file/out: cannot write there: Not a directory\n"
+    for where in (f"{tmp_path}/file", f"{tmp_path}/new.v2", "s3://bucket/out"):
+        with pytest.raises(SystemExit):
+            main([*run, where])
+        assert f"-o {where}: expected a folder of this machine" in capsys.readouterr().err
+    monkeypatch.setattr("fcnrt.cli.archives._TABLE", "no room")
+    assert main([*run, str(tmp_path / "out")]) == 1
+    assert "cannot keep the list of inputs on the disk (" in capsys.readouterr().err
+
+
 def items_of(archive: Path, out: Path, copies: int) -> list[Item]:
     items = []
     for index in range(copies):

@@ -56,6 +56,7 @@ def test_a_cluster_gives_what_segment_gives(
 KILL = """
 import contextlib, os, signal, sys
 from pathlib import Path
+from fcnrt.cluster import connection
 from fcnrt.cluster.connection import connected, label_on_ray
 from fcnrt.cluster.manifest import Manifest
 from fcnrt.cluster.work import Item, Settings
@@ -65,6 +66,7 @@ def missing_of(manifest, items):
     done = {*manifest.done()}
     return [item for item in items if item.source not in done or not os.path.exists(item.outputs[0][0])]
 
+connection._MOST_BLOCKS, connection._BLOCKS, connection._USUAL_ROWS = 10, 4, 4  # so that there are two turns
 address, model, count, kills, max_restarts = sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:])
 items = [Item(f"archive/link{index}.png", ((f"out/{index}_labels.png", "labels"),)) for index in range(count)]
 with Manifest(Path("out"), "x") as manifest, connected(address):

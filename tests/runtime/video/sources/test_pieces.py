@@ -73,19 +73,36 @@ def test_pieces_have_the_frames_of_the_whole(kind: str, tmp_path: Path) -> None:
     assert all(same(*pair) for pair in zip(pieced(path, pieces), whole, strict=True))
 
 
-def remuxed(path: Path, *sources: Path, start_s: float = 0) -> Path:
+def remuxed(path: Path, *sources: Path, start_s: float = 0, keys_left_out: int = 0) -> Path:
     """The same packets, one film behind the other; what comes before time 0 is hidden by an edit list."""
     with av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as new:
         for source in sources:
             with av.open(str(source)) as old:
                 stream = new.streams.video[0] if new.streams else new.add_stream_from_template(old.streams.video[0])
                 packets = [packet for packet in old.demux(video=0) if packet.size]
+                keys = [index for index, packet in enumerate(packets) if packet.is_keyframe]
+                packets = packets[keys[keys_left_out] :]
                 shift = round(start_s / packets[0].time_base) - packets[0].pts
                 for packet in packets:
                     packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
                     new.mux(packet)
             start_s += len(packets) / 25
     return path
+
+
+def test_a_film_that_begins_in_an_open_gop(tmp_path: Path) -> None:
+    """Its first pictures need some that are not there."""
+    source = clip(tmp_path / "a.ts", frames=60, options=OPEN_GOP, b_frames=3)
+    path = remuxed(tmp_path / "cut.ts", source, keys_left_out=1, start_s=1)
+    pieces, whole = divide(path, 0.6), frames(open_source(path))
+    assert len(pieces) == 2 and 0 < len(whole) <= 48
+    assert all(same(*pair) for pair in zip(pieced(path, pieces), whole, strict=True))
+
+
+def test_key_frames_from_which_nobody_can_start_are_told(tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.mkv", frames=60, options={"x264-params": "intra-refresh=1:keyint=12"})
+    with pytest.raises(MediaError, match=r"cannot be divided: \d+ pictures in place of \d+"):
+        pieced(path, divide(path, 0.6))
 
 
 def test_an_edit_list_hides_frames_in_pieces_too(tmp_path: Path) -> None:
