@@ -11,6 +11,7 @@ from ..contract.precision import Precision
 from ..contract.types import Array, Frames, Scores
 from ..errors import BackendError, first_line
 from .cores import cores
+from .denormals import denormals_flushed
 from .int8_rewrite import halve_weights, read_bytes, saturates
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, load_package
@@ -36,7 +37,7 @@ class OrtNetwork(CpuNetwork):
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         named = zip(self._session.get_inputs(), inputs, strict=True)
-        with engine_errors(f"failed on frames of shape {inputs[0].shape}"):
+        with engine_errors(f"failed on frames of shape {inputs[0].shape}"), denormals_flushed():
             outputs: list[Array] = self._session.run(None, {value.name: array for value, array in named})
         return outputs
 
@@ -44,7 +45,7 @@ class OrtNetwork(CpuNetwork):
         buffer = self._scores.find(frames.shape)
         if buffer is None:  # the first scores of a shape become the buffer of those that follow
             return self._scores.keep(frames.shape, self.run([frames])[0])
-        with engine_errors(f"failed on frames of shape {frames.shape}"):
+        with engine_errors(f"failed on frames of shape {frames.shape}"), denormals_flushed():
             self._run_into(buffer, frames)
         return buffer
 
