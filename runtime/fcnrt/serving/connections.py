@@ -23,10 +23,10 @@ def among(most: int, count: Callable[[], int], app: App) -> App:
 
 
 def _refusal(most: int) -> Any:
-    from starlette.responses import JSONResponse
+    from starlette.responses import PlainTextResponse
 
-    told = {"error": f"more than {most} connections are open, which is as many as may be"}
-    return JSONResponse(told, 503, {"Retry-After": "1", "Connection": "close"})
+    told = f"{most} connections are open, which is as many as may be\n"
+    return PlainTextResponse(told, 503, {"Retry-After": "1", "Connection": "close"})
 
 
 async def close_silent_ones(state: Any, idle_s: float) -> None:
