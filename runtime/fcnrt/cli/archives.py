@@ -14,15 +14,16 @@ from ..errors import MediaError
 from ..pictures.inputs import Search, passed_over
 from ..pictures.kinds import FILM_SUFFIXES, PICTURE_SUFFIXES
 from ..video.addresses import is_stream
-from .jobs import job_of
+from .jobs import is_moving, job_of
 from .names import Source, folded, longer_name, plain_name
 
 _AT_ONCE = 1_000  # rows in memory
 
 # Names as bytes: those of files need not be text.
 _TABLE = """
-create table inputs (key blob primary key, path blob, root blob, name blob, folded blob, missing integer default 1)
-    without rowid
+create table inputs (
+    key blob primary key, path blob, root blob, moves integer, name blob, folded blob, missing integer default 1
+) without rowid
 """
 _CLASHES = "select folded from inputs group by folded having count(*) > 1"
 
@@ -74,24 +75,23 @@ class Archive:
         return (item for _, item in self._rows("missing"))
 
     def _rows(self, which: str) -> Iterator[tuple[bytes, Item]]:
-        query = f"select key, path, root, name from inputs where key > ? and {which} order by key limit {_AT_ONCE}"
+        query = (
+            f"select key, path, root, moves, name from inputs where key > ? and {which} order by key limit {_AT_ONCE}"
+        )
         key = b""
         while rows := self._base.execute(query, (key,)).fetchall():
-            for key, path, root, name in rows:
-                yield key, self._item(_source(path, root), os.fsdecode(name))
+            for key, path, root, moves, name in rows:
+                yield key, self._item(_source(path, root), os.fsdecode(name), bool(moves))
 
-    def _item(self, source: Source, name: str) -> Item:
-        job = job_of(source, os.path.join(self._folder, name), labels=self._labels, overlay=self._overlay)
+    def _item(self, source: Source, name: str, moves: bool) -> Item:
+        job = job_of(source, os.path.join(self._folder, name), moves, labels=self._labels, overlay=self._overlay)
         outputs = tuple((output.where, output.content) for output in job.outputs)
         return Item(job.source, outputs, is_film=not job.is_picture)
 
     def _fill(self, sources: Iterable[Source]) -> None:
         self._base.executemany(
-            "insert or ignore into inputs (key, path, root) values (?, ?, ?)",
-            (
-                (os.fsencode(absolute(where)), os.fsencode(where), None if root is None else os.fsencode(root))
-                for where, root in sources
-            ),
+            "insert or ignore into inputs (key, path, root, moves) values (?, ?, ?, ?)",
+            ((os.fsencode(absolute(each.where)), *_columns(each), is_moving(each)) for each in sources),
         )
 
     def _name(self) -> None:
@@ -127,6 +127,10 @@ class Archive:
 def what_is_there(store: str | None) -> Callable[[str], bool]:
     """Tells whether an output exists; what is in a store is listed once."""
     return os.path.exists if store is None else everything_below(store).__contains__
+
+
+def _columns(source: Source) -> tuple[bytes, bytes | None]:
+    return os.fsencode(source.where), None if source.root is None else os.fsencode(source.root)
 
 
 def _source(path: bytes, root: bytes | None) -> Source:

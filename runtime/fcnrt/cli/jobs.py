@@ -184,14 +184,19 @@ def jobs_in(folder: str, sources: Sequence[Source], *, labels: bool, overlay: bo
     each = {os.path.abspath(source.where) if source.root else source: source for source in sources}
     sources = list(each.values())
     return [
-        job_of(source, os.path.join(folder, name), labels=labels, overlay=overlay)
+        job_of(source, os.path.join(folder, name), is_moving(source), labels=labels, overlay=overlay)
         for source, name in zip(sources, output_names(sources), strict=True)
     ]
 
 
-def job_of(source: Source, name: str, *, labels: bool, overlay: bool) -> Job:
-    """A file or two for a source, named by a path without suffix."""
-    if source.root is None or is_video(source.where):
+def is_moving(source: Source) -> bool:
+    """Whether a source is a sequence of frames, not one picture; looks into its file."""
+    return source.root is None or is_video(source.where)
+
+
+def job_of(source: Source, name: str, moves: bool, *, labels: bool, overlay: bool) -> Job:
+    """A file or two for a source, named by a path without suffix, which is a sequence of frames or one picture."""
+    if moves:
         films = _outputs(
             overlay=f"{name}_overlay.mp4" if overlay or not labels else None,
             labels=f"{name}_labels" if labels else None,

@@ -148,7 +148,7 @@ def _candidates(pattern: str | Path) -> tuple[Path, Iterable[Path]]:
     """The folder that is searched, and what has such a name; raises MediaError where a plain name is nobody's."""
     path, counter = Path(pattern), _COUNTER.search(Path(pattern).name)
     if path.is_dir():
-        return path, (path / entry.name for entry in os.scandir(path))
+        return path, _entries(path)
     if counter and not glob.has_magic(str(pattern)):
         return path.parent, _numbered(path, counter)
     if not glob.has_magic(str(pattern)) and not path.exists():
@@ -157,6 +157,12 @@ def _candidates(pattern: str | Path) -> tuple[Path, Iterable[Path]]:
     crossed = "**" in str(pattern)
     matches = map(Path, glob.iglob(str(pattern), recursive=True))
     return _root(path), (each for each in matches if not (crossed and each.is_dir()))
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:  # unlike `iterdir`, one after the other
+        for entry in entries:
+            yield folder / entry.name
 
 
 def _nothing_there(pattern: str | Path, has_folders: bool) -> MediaError:
