@@ -11,6 +11,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from ..contract.cores import cores
 from ..contract.precision import Precision
 from ..contract.tail import Tail, check_geometry
 from ..contract.types import Confidence, Frames, Labels, Scores, Shape
@@ -19,7 +20,6 @@ from ..ops.host import LabelUpsampler, argmax_labels, label_confidence
 from ..ops.resizing import resized
 from .base import Backend, Options
 from .choice import Way, choose
-from .cores import cores
 from .frame_memory import check_memory, least_bytes_per_pixel
 from .int8_rewrite import make_unsigned
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ..contract.cores import cores
 from ..contract.precision import Precision
 from ..contract.types import Array, Frames, Scores
 from ..errors import BackendError, first_line
-from .cores import cores
 from .denormals import denormals_flushed
 from .int8_rewrite import halve_weights, read_bytes, saturates
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part

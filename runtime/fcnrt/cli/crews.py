@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ from typing import NamedTuple
 from ..cluster.connection import connected, divide_on_ray, label_on_ray, room_for
 from ..cluster.local import divide_on_processes, label_on_processes
 from ..cluster.work import Item, Items, Row, Settings
+from ..contract.cores import logical_cores
 from ..video.sources.pieces import Piece
 from .argument_types import count, gpus, positive
 
@@ -77,7 +77,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def crew_of(options: argparse.Namespace) -> Iterator[Crew]:
     """The workers, for as long as the context lasts; raises what `connected` raises."""
     settings, max_restarts = settings_of(options), options.max_restarts
-    room_here = max(1, (os.cpu_count() or 1) // settings.threads)
+    room_here = max(1, logical_cores() // settings.threads)
     if options.address is None:
         size = options.workers or room_here
         label = partial(label_on_processes, settings=settings, workers=size, max_restarts=max_restarts)

@@ -12,7 +12,7 @@ import pytest
 import fcnrt
 from exports import Export
 from fcnrt.backends import pair
-from fcnrt.backends.cores import cores
+from fcnrt.contract.cores import cores, logical_cores
 from frames import frames_of as textured
 from network_names import NAMES
 
@@ -168,4 +168,4 @@ def test_physical_cores_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for number, siblings in enumerate(["0,4", "1,5", "2,6", "3,7", "0,4", "1,5"]):
         (tmp_path / f"cpu{number}/topology").mkdir(parents=True)
         (tmp_path / f"cpu{number}/topology/thread_siblings_list").write_text(f"{siblings}\n")
-    assert cores(tmp_path) == 3
+    assert cores(tmp_path) == 3 and logical_cores() == 4

@@ -12,7 +12,7 @@ from fcnrt.serving.inference.workers import Workers
 
 
 def test_what_came_first_is_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_cores", lambda: 1)
+    monkeypatch.setattr(workers, "logical_cores", lambda: 1)
     pool, done, go = Workers("test"), list[int](), threading.Event()
 
     def work(number: int) -> int:
@@ -29,7 +29,3 @@ def test_what_came_first_is_done_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asyncio.run(ask()) == [0, 2, 4, 6, 8] and done == [0, 1, 2, 3, 4]
     pool.close()
     pool.close()
-
-
-def test_cores_are_those_that_the_process_may_use() -> None:
-    assert workers._cores() >= 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from ...contract.cores import logical_cores
 
 Made = TypeVar("Made")
 
@@ -19,7 +20,7 @@ class Workers:
     """
 
     def __init__(self, name: str) -> None:
-        self._threads = ThreadPoolExecutor(_cores(), name)
+        self._threads = ThreadPoolExecutor(logical_cores(), name)
 
     async def do(self, function: Callable[..., Made], *arguments: object) -> Made:
         """What a function gives for arguments, called in one of the threads."""
@@ -28,8 +29,3 @@ class Workers:
     def close(self) -> None:
         """Finish what was begun; may be called twice."""
         self._threads.shutdown()
-
-
-def _cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

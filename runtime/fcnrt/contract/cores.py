@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 CPUS = Path("/sys/devices/system/cpu")
@@ -14,8 +15,16 @@ def cores(cpus: Path = CPUS) -> int:
     Args:
         cpus: where Linux describes them.
     """
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return len({_siblings(cpus, number) for number in allowed})
+    return len({_siblings(cpus, number) for number in _allowed()})
+
+
+def logical_cores() -> int:
+    """How many threads the system runs at once for this process; fewer than the machine's where it is confined."""
+    return len(_allowed())
+
+
+def _allowed() -> Collection[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 
 
 def _siblings(cpus: Path, number: int) -> str:
