@@ -1,4 +1,4 @@
-"""Which convolutions become int8: all but the score layers, and but for those that cost labels."""
+"""Which convolutions become int8: all but a trained last upsampling, and but for those that cost labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from onnx import ModelProto, helper
 from fcnrt.contract.types import Array, UInt8Array
 
 from ..errors import ExportError
-from ..families import Fcn, ScoreConv
 from .frames import CalibrationFrames
 from .qdq import convolutions, quantised
 
@@ -42,13 +41,12 @@ Batches = Callable[[Sequence[UInt8Array]], Iterator[UInt8Array]]
 
 
 def quantise(
-    model: ModelProto, net: Fcn, frames: CalibrationFrames, batches: Batches, keep_float: Sequence[str] = ()
+    model: ModelProto, frames: CalibrationFrames, batches: Batches, keep_float: Sequence[str] = ()
 ) -> Quantisation:
     """Quantise the body of an exported model, and keep more of it in float until labels hold.
 
     Args:
         model: the float32 model.
-        net: the network it was made of; its score layers stay float32.
         frames: to calibrate with, and to judge by.
         batches: makes frames what the model takes: its channel order, and its sizes where they are fixed.
         keep_float: names of convolutions, or parts of names, that stay float32.
@@ -56,7 +54,7 @@ def quantise(
     Raises:
         ExportError: a name fits no convolution, or too few labels equal the float model's.
     """
-    body = [name for name in convolutions(model) if name not in _float_layers(net)]
+    body = quantisable(model)
     kept = _named(keep_float, body)
     made = _attempt(model, frames, batches, body, kept)
     if made.agreement < USUAL and not keep_float:
@@ -66,9 +64,12 @@ def quantise(
     return made
 
 
-def _float_layers(net: Fcn) -> set[str]:
-    """The score layers, as in half precision, for they cost labels and hardly time; a last upsampling among them."""
-    return {"last_step", *(name for name, module in net.named_modules() if isinstance(module, ScoreConv))}
+def quantisable(model: ModelProto) -> list[str]:
+    """The convolutions of an exported model but for a last upsampling that was trained, which costs labels, not time.
+
+    Score layers are among them: what they read is then rounded, and the convolution before them computed in integers.
+    """
+    return [name for name in convolutions(model) if name != "last_step"]
 
 
 def _named(parts: Sequence[str], body: Sequence[str]) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def quantise(
     from . import choice
 
     batches = partial(_batches, color=options.color, fixed=fixed, least=net.min_size)
-    return choice.quantise(model, net, frames, batches, options.keep_float)
+    return choice.quantise(model, frames, batches, options.keep_float)
 
 
 def report(made: Quantisation, frames: CalibrationFrames) -> None:

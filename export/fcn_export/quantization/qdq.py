@@ -82,8 +82,9 @@ def convolutions(model: ModelProto) -> list[str]:
 def _nodes(model: ModelProto, layers: Collection[str]) -> list[NodeProto]:
     chosen = [node for node in model.graph.node if node.op_type == "Conv" and _layer(node) in layers]
     sums = {name for node in chosen for name in node.output}
+    rectified = {node.input[0] for node in model.graph.node if node.op_type == "Relu"}  # sums of scores are not
     additions = [node for node in model.graph.node if node.op_type == "Add" and sums & set(node.input)]
-    return [*chosen, *additions]
+    return [*chosen, *(node for node in additions if node.output[0] in rectified)]
 
 
 def _layer(node: NodeProto) -> str:
