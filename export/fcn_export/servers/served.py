@@ -62,12 +62,14 @@ def served(path: Path, name: str | None) -> Served:
 
     Raises:
         ModelFileError: it is damaged, foreign or newer.
-        ExportError: it is neither, or no server takes it.
+        ExportError: it is neither, is not there, or no server takes it.
         OSError: it cannot be read.
     """
     known = re.sub(r"[^\w.-]", "-", path.stem) if name is None else name
     if not re.fullmatch(r"[\w-][\w.-]*", known):
         raise ExportError(f"--name {known}: expected letters, digits, dots, dashes and underscores")
+    if path.suffix in (".onnx", ".engine") and not path.exists():
+        raise ExportError(f"{path}: no such file; expected one of fcnrt export or fcnrt build")
     if path.suffix == ".onnx":
         return _of_onnx(path, known)
     if path.suffix == ".engine":

@@ -254,3 +254,9 @@ def test_other_files_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert to_server.main([str(tmp_path / "net.pth"), "--triton", str(tmp_path / "m")]) == 1
     error = capsys.readouterr().err
     assert "expected a .onnx or .engine file; this is a checkpoint: " in error and "fcnrt export" in error
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert to_server.main([str(tmp_path / "gone.onnx"), "--triton", str(tmp_path / "models")]) == 1
+    assert capsys.readouterr().err.endswith("gone.onnx: no such file; expected one of fcnrt export or fcnrt build\n")
+    assert not (tmp_path / "models").exists()
