@@ -32,6 +32,14 @@ PYTHON = os.environ.get(tritonserver.TESTED)
 PATIENCE_S = 120
 MODELS = {"caffe": ("caffe fcn8s",), "half": ("torchvision fcn", "--precision", "fp16", "--color", "bgr")}
 SHAPES = [(1, 1, 1), (1, 83, 51), (3, 33, 47), (1, 131, 201), (8, 65, 97)]
+PARSE = """
+import sys
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+for path in sys.argv[1:]:
+    read = text_format.Parse(open(path).read(), model_config_pb2.ModelConfig())
+    print(read.name, read.platform, read.backend, read.max_batch_size, list(read.input[0].dims))
+"""
 
 pytestmark = pytest.mark.skipif(not PYTHON, reason="needs a tritonserver: python tests/compatibility tritonserver")
 
@@ -106,6 +114,24 @@ def test_a_picture_comes_back_as_its_png(name: str, address: str, exported: Expo
         (png,) = client.infer(f"{name}_pictures", [of_bytes(file.getvalue())]).as_numpy("png").ravel()
     with fcnrt.Segmenter(exported(*MODELS[name]), color="rgb") as segmenter, Image.open(io.BytesIO(png)) as picture:
         assert np.array_equal(np.asarray(picture), segmenter(frame))
+
+
+def test_configurations_for_tritons_own_backends_are_messages_of_its_client(exported: Export, tmp_path: Path) -> None:
+    options = {"free": (), "one": ("--max-batch", "1"), "pictures": ("--pictures", "--instances", "2", "--delay", "90")}
+    files = {"free": (), "one": ("--height", "65", "--width", "97"), "pictures": ("--precision", "fp16")}
+    for name, words in options.items():
+        path = exported("torchvision fcn", *files[name])
+        assert to_server.main([str(path), "--triton", str(tmp_path), "--name", name, *words]) == 0
+    configs = sorted(tmp_path.glob("*/config.pbtxt"))
+    shown = subprocess.run([str(PYTHON), "-c", PARSE, *map(str, configs)], capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines() == [
+        "free onnxruntime_onnx  8 [-1, -1, 3]",
+        "one onnxruntime_onnx  1 [65, 97, 3]",
+        "pictures onnxruntime_onnx  8 [-1, -1, 3]",
+        "pictures_decode  python 0 [1]",
+        "pictures_pictures ensemble  0 [1]",
+        "pictures_png  python 0 [1, -1, -1]",
+    ]
 
 
 def test_frames_that_a_model_does_not_take_are_refused_in_words(address: str) -> None:
