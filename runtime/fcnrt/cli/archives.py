@@ -54,10 +54,19 @@ class Archive:
         self._name()
         self.total: int = self._one("select count(*) from inputs")
 
+    def check_apart(self, made: Iterable[tuple[str, str]], is_there: Callable[[str], bool]) -> None:
+        """Raise MediaError where outputs of other inputs, given with their names, would be written over."""
+        for path, name in made:
+            clash = next(self._rows("folded = ? and key != ?", os.fsencode(folded(name)), _key(path)), None)
+            if clash and not self._has(path) and any(is_there(where) for where, _ in clash[1].outputs):
+                raise MediaError(
+                    f"{clash[1].source}: its outputs would replace those of {path} in {self._folder}; "
+                    "give another folder, or both inputs at once"
+                )
+
     def drop(self, done: Iterable[str], is_there: Callable[[str], bool]) -> None:
         """Leave out those of these inputs of which all outputs are there."""
-        self._base.execute("create index if not exists paths on inputs (path)")
-        self._base.executemany("update inputs set missing = 0 where path = ?", ((os.fsencode(each),) for each in done))
+        self._base.executemany("update inputs set missing = 0 where key = ?", ((_key(each),) for each in done))
         for key, item in self._rows("not missing"):
             if not all(is_there(where) for where, _ in item.outputs):
                 self._base.execute("update inputs set missing = 1 where key = ?", (key,))
@@ -67,6 +76,11 @@ class Archive:
         """What is to be done, in the order of the names."""
         return Items(self._one("select count(*) from inputs where missing"), self._missing)
 
+    def name_of(self, source: str) -> str:
+        """Of an input's outputs, below their folder and without what tells them apart."""
+        (name,) = self._base.execute("select name from inputs where key = ?", (_key(source),)).fetchone()
+        return os.fsdecode(name)
+
     def close(self) -> None:
         """Remove the database."""
         self._base.close()
@@ -74,24 +88,27 @@ class Archive:
     def _missing(self) -> Iterator[Item]:
         return (item for _, item in self._rows("missing"))
 
-    def _rows(self, which: str) -> Iterator[tuple[bytes, Item]]:
+    def _has(self, source: str) -> bool:
+        return self._base.execute("select 1 from inputs where key = ?", (_key(source),)).fetchone() is not None
+
+    def _rows(self, which: str, *values: bytes) -> Iterator[tuple[bytes, Item]]:
         query = (
             f"select key, path, root, moves, name from inputs where key > ? and {which} order by key limit {_AT_ONCE}"
         )
         key = b""
-        while rows := self._base.execute(query, (key,)).fetchall():
+        while rows := self._base.execute(query, (key, *values)).fetchall():
             for key, path, root, moves, name in rows:
                 yield key, self._item(_source(path, root), os.fsdecode(name), bool(moves))
 
     def _item(self, source: Source, name: str, moves: bool) -> Item:
         job = job_of(source, os.path.join(self._folder, name), moves, labels=self._labels, overlay=self._overlay)
         outputs = tuple((output.where, output.content) for output in job.outputs)
-        return Item(job.source, outputs, is_film=not job.is_picture)
+        return Item(absolute(job.source), outputs, is_film=not job.is_picture)
 
     def _fill(self, sources: Iterable[Source]) -> None:
         self._base.executemany(
             "insert or ignore into inputs (key, path, root, moves) values (?, ?, ?, ?)",
-            ((os.fsencode(absolute(each.where)), *_columns(each), is_moving(each)) for each in sources),
+            ((_key(each.where), *_columns(each), is_moving(each)) for each in sources),
         )
 
     def _name(self) -> None:
@@ -127,6 +144,11 @@ class Archive:
 def what_is_there(store: str | None) -> Callable[[str], bool]:
     """Tells whether an output exists; what is in a store is listed once."""
     return os.path.exists if store is None else everything_below(store).__contains__
+
+
+def _key(where: str) -> bytes:
+    """What an input is known by, from whichever folder it is named."""
+    return os.fsencode(absolute(where))
 
 
 def _columns(source: Source) -> tuple[bytes, bytes | None]:

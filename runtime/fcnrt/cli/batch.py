@@ -75,9 +75,12 @@ def batch(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, described: str, classes: Sequence[str]) -> int:
     made_with = _made_with(described, options)
     with contextlib.closing(_archive(options)) as archive, Manifest(Path(options.output), made_with) as manifest:
-        archive.drop(manifest.done(), what_is_there(options.store))
+        is_there = what_is_there(options.store)
+        archive.check_apart(manifest.made(), is_there)
+        archive.drop(manifest.done(), is_there)
         missing, films = archive.missing, Films(Path(options.output), made_with)
-        failed = _label(missing, films, manifest, options) if len(missing) else 0
+        work = Work(films, lambda row: manifest.add(row, archive.name_of(row.path)), Tally(options.max_errors))
+        failed = _label(missing, films, work, options) if len(missing) else 0
         if not failed:
             films.clean()
         table = manifest.write_table(classes)
@@ -92,9 +95,8 @@ def _is_folder(output: str) -> bool:
         return False
 
 
-def _label(missing: Items, films: Films, manifest: Manifest, options: argparse.Namespace) -> int:
+def _label(missing: Items, films: Films, work: Work, options: argparse.Namespace) -> int:
     with crew_of(options) as crew:
-        work = Work(films, manifest, Tally(options.max_errors))
         _divide(missing, films, crew, options.piece_time)
         sample, rest = spread(films.in_pieces(missing), options.baseline)
         work.count(films.complete())

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..cluster.films import Films
-from ..cluster.manifest import Manifest
 from ..cluster.work import Item, Items, Row
 from .crews import Label
 from .tally import Pace, Tally
@@ -18,12 +17,12 @@ class Work:
 
     Args:
         films: those of which workers have pieces.
-        manifest: where rows are written down.
+        write: writes a row of an input down.
         tally: that counts inputs.
     """
 
-    def __init__(self, films: Films, manifest: Manifest, tally: Tally):
-        self.tally, self._films, self._manifest = tally, films, manifest
+    def __init__(self, films: Films, write: Callable[[Row], None], tally: Tally):
+        self.tally, self._films, self._write = tally, films, write
 
     def do(self, items: Items | Sequence[Item], label: Label, workers: int) -> float:
         """Have items labelled by so many; the rate in frames per second, 0 where there are too few for one."""
@@ -39,5 +38,5 @@ class Work:
     def count(self, rows: Iterable[Row]) -> None:
         """Write rows of inputs down, and count them."""
         for row in rows:
-            self._manifest.add(row)
+            self._write(row)
             self.tally.add(row)

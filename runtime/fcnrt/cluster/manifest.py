@@ -78,10 +78,14 @@ class Manifest:
         """The inputs that were done, some perhaps several times; what became of their outputs is not looked at."""
         return (row["path"] for row in self._rows() if not row["error"])
 
-    def add(self, row: Row) -> None:
-        """Write a row down."""
+    def made(self) -> Iterator[tuple[str, str]]:
+        """The inputs that were done with whatever, and the name of their outputs."""
+        return ((row["path"], row["name"]) for row in self._lines() if not row["error"] and row.get("name"))
+
+    def add(self, row: Row, name: str = "") -> None:
+        """Write a row down, and the name of its outputs."""
         assert self._file is not None
-        self._file.write(json.dumps({**asdict(row), "made_with": self._made_with}) + "\n")
+        self._file.write(json.dumps({**asdict(row), "name": name, "made_with": self._made_with}) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -132,13 +136,16 @@ class Manifest:
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         """What was written down of this model and these settings."""
+        return (row for row in self._lines() if row.get("made_with") == self._made_with)
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
         if not self.path.exists():
             return
         with self.path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                with suppress(ValueError, KeyError, TypeError):
+                with suppress(ValueError, TypeError):
                     row = json.loads(line)
-                    if row["made_with"] == self._made_with and {*row} >= {"path", "error", "shares"}:
+                    if isinstance(row, dict) and {*row} >= {"path", "error", "shares"}:
                         yield row
 
 

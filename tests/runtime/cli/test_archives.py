@@ -43,7 +43,9 @@ def test_outputs_are_called_as_segment_calls_them(tree: list[str]) -> None:
     os.mkdir("out")
     plan, archive = plan_jobs(tree, "out", labels=False, overlay=False), made(tree, notes)
     items = list(archive.missing)
-    assert {(item.source, item.outputs) for item in items} == {(job.source, tuple(job.outputs)) for job in plan.jobs}
+    assert {(item.source, item.outputs) for item in items} == {
+        (os.path.abspath(job.source), tuple(job.outputs)) for job in plan.jobs
+    }
     assert len(items) == len(archive.missing) == archive.total == len(plan.jobs)
     assert notes == plan.notes
     archive.close()

@@ -75,6 +75,31 @@ def test_a_second_run_does_what_is_missing(exported: Export, archive: Path, tmp_
     assert not before.items() & times(out).items()  # made with something else: all of it again
 
 
+def test_other_inputs_of_the_same_name_are_others(
+    exported: Export, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Named from within their folders: neither taken for the ones before, nor put over their labels."""
+    pytest.importorskip("pyarrow")
+    run = ["batch", str(exported(NAME)), "cam.png", "-o", str(tmp_path / "out"), "--workers", "1", "--labels"]
+    for day in ("1", "2"):
+        (tmp_path / day).mkdir()
+        shutil.copy(archive / f"{day}.png", tmp_path / day / "cam.png")
+    monkeypatch.chdir(tmp_path / "1")
+    assert main(run) == 0
+    before = times(tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "2")
+    assert main(run) == 1 and times(tmp_path / "out") == before
+    refused = f"{tmp_path}/2/cam.png: its outputs would replace those of {tmp_path}/1/cam.png in {tmp_path}/out; "
+    assert f"{refused}give another folder, or both inputs at once" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main(["batch", run[1], "1/cam.png", "2/cam.png", *run[3:]]) == 0
+    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png")}
+    assert found == {"cam_labels.png", "1/cam_labels.png", "2/cam_labels.png"}
+    capsys.readouterr()
+    assert main(["batch", run[1], "1/cam.png", *run[3:]]) == 0
+    assert "1 of 1 were there already" in capsys.readouterr().out
+
+
 def test_efficiency_is_told_of_one_segmenter_that_does_some_of_it(
     exported: Export, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,7 +236,7 @@ def test_rows_are_json_lines(tmp_path: Path) -> None:
         manifest.add(row)
         assert not missing_of(manifest, [Item("a", ())])
     last = json.loads((tmp_path / "manifest.jsonl").read_text().splitlines()[-1])
-    assert last == {**asdict(row), "made_with": "x"}
+    assert last == {**asdict(row), "name": "", "made_with": "x"}
     with Manifest(tmp_path, "y") as manifest:
         assert len(missing_of(manifest, [Item("a", ())])) == 1
 

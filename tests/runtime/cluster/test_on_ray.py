@@ -36,7 +36,7 @@ def test_a_cluster_gives_what_segment_gives(
     command = ("-m", "fcnrt", "batch", model, "archive", "-o", "out", "--address", ray_address)
     ended = run(*command, folder=tmp_path)
     assert ended.returncode == 1
-    assert ended.stderr == "fcnrt: archive/cut.png: cannot read this picture: image file is truncated\n"
+    assert ended.stderr == f"fcnrt: {archive}/cut.png: cannot read this picture: image file is truncated\n"
     assert re.search(r"^7 inputs in .* s, 1 failed -> out\n", ended.stdout)
     assert main(["segment", model, str(archive), "-o", str(expected), "--threads", "1"]) == 1
     names = sorted(path.name for path in expected.iterdir())
@@ -45,7 +45,7 @@ def test_a_cluster_gives_what_segment_gives(
     for name in names:
         assert (tmp_path / "out" / name).read_bytes() == (expected / name).read_bytes(), name
     rows = {row["path"]: row for row in pyarrow.parquet.read_table(tmp_path / "out/table.parquet").to_pylist()}
-    assert rows["archive/cut.png"]["error"] and rows["archive/film.mp4"]["frames"] == 3
+    assert rows[f"{archive}/cut.png"]["error"] and rows[f"{archive}/film.mp4"]["frames"] == 3
     assert all(row["host"] and row["worker"] for row in rows.values())
     (tmp_path / "out/2_labels.png").unlink()
     again = run(*command, "--workers", "1", folder=tmp_path)
