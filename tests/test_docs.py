@@ -101,7 +101,10 @@ def test_the_table_of_int8_and_what_is_said_of_it_are_the_committed_results() ->
         return statistics.median(above / below for above, below in zip(ms[slow], ms[fast], strict=True))
 
     prose = page("docs/int8.md").prose
-    shares = (times(name, "ours") for name in ("ours-int8", "ours-int8-openvino", "ours-bf16"))
+    shares = [times(name, "ours") for name in ("ours-int8", "ours-int8-openvino", "ours-bf16")]
+    equal = {row["name"]: row["equal_to_ours"] for row in result["accuracy"]["rows"]}
+    headline = f"takes {shares[0]:.2f} of its time in float32, with {equal['ours-int8']:.1%}".replace("%", " %")
+    assert headline in page("README.md").prose
     assert "INT8 takes {:.2f}, by OpenVINO {:.2f}, bfloat16 {:.2f}".format(*shares) in prose
     assert f"takes {times('ort-textbook', 'ours-int8-openvino'):.1f} times as long as our fastest" in prose
     assert f"NNCF's file takes {times('openvino-int8', 'ours-int8-openvino'):.2f} of the time" in prose
