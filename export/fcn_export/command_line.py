@@ -11,6 +11,7 @@ from typing import Any
 
 from fcnrt import __version__
 from fcnrt.contract.interrupts import INTERRUPTED, raise_on_sigterm
+from fcnrt.contract.pipes import READER_GONE, silence
 from fcnrt.errors import FcnrtError, one_line, pip_install
 
 from .checkpoint_options import Triple
@@ -32,13 +33,18 @@ def run_command(
         interruption: what to say of files after Ctrl-C or SIGTERM, or what finds out.
 
     Returns:
-        The exit status: 0, 1 for a refusal or a warning, 130 for an interrupt.
+        The exit status: 0, 1 for a refusal or a warning, 130 for an interrupt, 141 where what reads stdout went away.
     """
     raise_on_sigterm()
     program = program.removesuffix(".py")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names in any script, any terminal
     try:
-        return 1 if work() is False else 0
+        status = 1 if work() is False else 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `| head` has seen enough
+        silence(sys.stdout)
+        return READER_GONE
     except (FcnrtError, OSError, MemoryError, *refusals) as error:
         line = one_line(error) or "out of memory"
     except ModuleNotFoundError as error:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..contract.arguments import Parser
 from ..contract.interrupts import INTERRUPTED, heeded_interrupts
+from ..contract.pipes import READER_GONE, silence
 from ..errors import FcnrtError, one_line
 from . import batch, info, seal, segment, serve, tune
 from .scripts import SCRIPTS, run_script
@@ -18,7 +19,12 @@ from .terminal import INTERRUPTION, warnings_in_lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the status is 0, 1 for an error (one line on stderr), 2 for wrong arguments."""
+    """Run the command line.
+
+    Returns:
+        The exit status: 0, 1 for an error (one line on stderr), 2 for wrong arguments, 130 for an interrupt, 141 where
+        the reader of stdout went away.
+    """
     words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if words[0] == "help":
         words = [*words[1:2], "--help"]
@@ -29,7 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _Interrupts() as interrupts, warnings_in_lines():
         options.interrupted = lambda: interrupts.count > 0
         try:
-            return int(options.run(options))
+            status = int(options.run(options))
+            sys.stdout.flush()
+            return status
+        except BrokenPipeError:  # `| head` has seen enough
+            silence(sys.stdout)
+            return READER_GONE
         except (FcnrtError, OSError, MemoryError) as error:
             if not interrupts.count:  # else it may be what an import made of the interrupt
                 print(f"fcnrt: {one_line(error) or 'out of memory'}", file=sys.stderr)

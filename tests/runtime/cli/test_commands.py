@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,20 @@ def test_alone_it_lists_the_commands(words: tuple[str, ...], capsys: pytest.Capt
     status, out, _ = words_of(capsys, *words)
     listed = {line.split()[0] for line in out.splitlines() if line.startswith("    ")}
     assert status == 0 and listed >= set(COMMANDS)
+
+
+def test_where_the_reader_goes_away_it_ends_without_a_word(exported: Export, tmp_path: Path) -> None:
+    model, made = exported("torchvision fcn"), tmp_path / "made.onnx"
+    commands = [("info", str(model))]
+    if find_spec("torch"):
+        commands.append(("export", str(model.with_name("torchvision-fcn.pth")), "-o", str(made)))
+    reading, writing = os.pipe()
+    os.close(reading)
+    for words in commands:
+        ended = subprocess.run([sys.executable, "-m", "fcnrt", *words], stdout=writing, stderr=subprocess.PIPE)
+        assert (ended.returncode, ended.stderr) == (141, b"")
+    os.close(writing)
+    assert len(commands) == 1 or fcnrt.Segmenter(made, device="cpu").classes
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from ...contract.pipes import silence
 from ...errors import MediaError, first_line
 from ..frames import FrameSource, Labelled, Sink
 from ..shares import Shares, class_confidence, class_shares
 from .host import host_confidence, host_labels
-from .pipes import silence
 
 STDOUT = "-"
 _DIGITS = 6

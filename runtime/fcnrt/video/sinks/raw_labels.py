@@ -6,11 +6,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ...contract.pipes import silence
 from ...contract.types import Array
 from ...errors import MediaError, first_line
 from ..frames import Labelled, Sink
 from .host import host_labels
-from .pipes import silence
 
 
 class RawLabels(Sink):

@@ -6,6 +6,8 @@ import contextlib
 import os
 from typing import IO, Any
 
+READER_GONE = 141  # the status of a command whose reader went away, as shells give it for SIGPIPE
+
 
 def silence(stream: IO[Any]) -> None:
     """Turn a broken stream into one that leads nowhere, or Python complains at its end of what it could not flush."""
