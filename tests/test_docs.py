@@ -7,7 +7,9 @@ import csv
 import json
 import re
 import statistics
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,13 +95,8 @@ def test_latency_tables_quote_the_committed_results() -> None:
 
 
 def test_the_table_of_int8_and_what_is_said_of_it_are_the_committed_results() -> None:
-    result = json.loads((RESULTS / "latency-fcn32s_resnet18_camvid-int8.json").read_text())
+    result, times = int8_result("fcn32s_resnet18_camvid")
     assert "\n\n".join(contest_tables(result)) in page("docs/int8.md").text
-    ms = {row["name"]: row["ms"] for row in result["sizes"][0]["rows"]}
-
-    def times(slow: str, fast: str) -> float:
-        return statistics.median(above / below for above, below in zip(ms[slow], ms[fast], strict=True))
-
     prose = page("docs/int8.md").prose
     shares = [times(name, "ours") for name in ("ours-int8", "ours-int8-openvino", "ours-bf16")]
     equal = {row["name"]: row["equal_to_ours"] for row in result["accuracy"]["rows"]}
@@ -109,6 +106,23 @@ def test_the_table_of_int8_and_what_is_said_of_it_are_the_committed_results() ->
     assert f"takes {times('ort-textbook', 'ours-int8-openvino'):.1f} times as long as our fastest" in prose
     assert f"NNCF's file takes {times('openvino-int8', 'ours-int8-openvino'):.2f} of the time" in prose
     assert f"takes {times('ours-openvino', 'openvino-scores'):.2f} of the bare request" in prose
+
+
+def test_what_is_said_of_int8_for_fcn_resnet50_is_the_committed_result() -> None:
+    _, times = int8_result("fcn_resnet50")
+    shares = [times(name, "ours") for name in ("ours-int8", "ours-int8-openvino", "ours-bf16")]
+    text = "takes {:.2f} of ONNX Runtime's time in float32, by OpenVINO {:.2f}, bfloat16 {:.2f}; ".format(*shares)
+    nncf = f"NNCF's file takes {times('openvino-int8', 'ours-int8-openvino'):.2f} of"
+    assert text + nncf in page("docs/int8.md").prose
+
+
+def int8_result(name: str) -> tuple[dict[str, Any], Callable[[str, str], float]]:
+    """A committed result, and the median over its first size's rounds of one contender's time by another's."""
+    result = json.loads((RESULTS / f"latency-{name}-int8.json").read_text())
+    ms = {row["name"]: row["ms"] for row in result["sizes"][0]["rows"]}
+    return result, lambda slow, fast: statistics.median(
+        above / below for above, below in zip(ms[slow], ms[fast], strict=True)
+    )
 
 
 def test_what_slips_cost_is_what_was_measured() -> None:
