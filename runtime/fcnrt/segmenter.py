@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from .backends import Backend, Options, open_backend
 from .backends.arguments import check_color, check_one_of, check_threads, check_tile, checked_size, points_required
+from .contract.closing import Closing
 from .contract.endings import before_the_end
 from .contract.frames import check_apart, check_target, checked_batch
 from .contract.in_flight import Submitted, in_order, nothing
@@ -33,7 +33,7 @@ ENGINES = "auto", "onnxruntime", "openvino"
 PRECISIONS = "auto", "fp32", "bf16"
 
 
-class Segmenter:
+class Segmenter(Closing):
     """A loaded model, called with frames, giving labels.
 
     One Segmenter serves one thread at a time; a call from a second thread raises `UsageError` instead of mixing frames.
@@ -304,14 +304,6 @@ class Segmenter:
     def __repr__(self) -> str:
         model = f"{self.spec.family} {self.spec.variant}, {len(self.classes)} classes, {self.spec.precision}"
         return f"<fcnrt.Segmenter {self._path} ({model}) on {self.device}{', closed' if self._closed else ''}>"
-
-    def __enter__(self) -> Segmenter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -58,7 +58,8 @@ def accuracy(names: Iterable[str], setup: Setup, frames: MeasuredFrames) -> dict
 def _judged(name: str, setup: Setup, frames: MeasuredFrames) -> tuple[list[Array], float]:
     """A contender's labels (H, W) of all frames, and its mean IoU."""
     labels: list[Array] = []
-    counts = ConfusionMatrix(len(read_spec(setup.model).classes))
+    assert frames.classes is not None
+    counts = ConfusionMatrix(len(frames.classes))
     opened = _Opened(name, setup)
     try:
         for frame in frames:

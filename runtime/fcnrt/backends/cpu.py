@@ -21,7 +21,7 @@ from ..ops.resizing import resized
 from .base import Backend, Options
 from .choice import Way, choose
 from .frame_memory import check_memory, least_bytes_per_pixel
-from .int8_rewrite import make_unsigned
+from .int8_rewrite import halve_weights, make_unsigned, saturates
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, check_fixed_shape
 from .pair import Pairing
@@ -96,6 +96,8 @@ def _rewritten(model: OnnxModel) -> OnnxModel:
     """A model as all engines of the CPU want it."""
     if model.spec.precision == Precision.INT8:
         make_unsigned(model)
+        if saturates():
+            halve_weights(model)
     return model
 
 

@@ -37,7 +37,7 @@ def make_unsigned(model: OnnxModel) -> None:
     graph = _Graph(model)
     for quantize, positive in graph.activations():
         scale = graph.value(quantize.input[1])
-        graph.requantize(quantize, scale * (127 / 255 if positive else 1), 0 if positive else 128)
+        graph.requantize(quantize, scale * (127 / 255 if positive else 1), 0 if positive else MIDDLE)
         if positive:
             graph.skip_relu(quantize)
     graph.drop_unread()

@@ -12,7 +12,7 @@ from ..contract.precision import Precision
 from ..contract.types import Array, Frames, Scores
 from ..errors import BackendError, first_line
 from .denormals import denormals_flushed
-from .int8_rewrite import halve_weights, read_bytes, saturates
+from .int8_rewrite import read_bytes
 from .network import MAX_SHAPES, WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel, load_package
 from .recent import Recent
@@ -71,8 +71,6 @@ def open_network(
         model.swap_channels()
     model.cut_to(part)
     if model.spec.precision == Precision.INT8:
-        if saturates():
-            halve_weights(model)
         read_bytes(model)
     return OrtNetwork(new_session(model, CPU, threads))
 

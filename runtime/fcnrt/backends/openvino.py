@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..contract.precision import Precision
 from ..contract.types import Array
 from ..errors import LONGEST, BackendError, needs
-from .int8_rewrite import halve_weights, saturates
 from .network import WHOLE, CpuNetwork, Part
 from .onnx_model import OnnxModel
 
@@ -147,8 +145,6 @@ def no_telemetry() -> Iterator[None]:
 def _graph(model: OnnxModel, reverse_channels: bool, part: Part) -> Iterator[Any]:
     """A part of a model's graph, to be compiled in the block."""
     core = shared_core()
-    if model.spec.precision == Precision.INT8 and saturates():
-        halve_weights(model)
     with model.being_loaded(), engine_errors(f"cannot load {model.path}"):
         graph = core.read_model(model.with_weights() if model.rewritten else model.file)
         if reverse_channels:

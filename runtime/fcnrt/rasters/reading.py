@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from ..contract.closing import Closing
 from ..contract.types import Array, UInt8Array
 from ..errors import MediaError
 from ..pictures.reading import Levels, mapped
@@ -27,7 +27,7 @@ SAMPLE = 1024  # side of the part in the middle by which levels are proposed
 CENTRAL = 2, 98  # percent of its values that are between them
 
 
-class Raster:
+class Raster(Closing):
     """A picture in a TIFF or JPEG 2000 file; `raster[rows, columns]` reads a part of it.
 
     Grey bands and colour maps become RGB. Pixels that the file has masked, or says to be without data, are as they are.
@@ -88,14 +88,6 @@ class Raster:
     def close(self) -> None:
         """Let the file go; a second call does nothing."""
         self.dataset.close()
-
-    def __enter__(self) -> Raster:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _open(self) -> Any:
         with gdal(self.path) as rasterio:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, NamedTuple
 
+from ..contract.closing import Closing
 from ..errors import UsageError
 from ..segmenter import Segmenter
 from .channels import Channel, Stage
@@ -21,7 +21,7 @@ CLOSING_S = 2.0  # to wait for a source's thread, which may be held by a silent 
 _PLAIN = Labelling()
 
 
-class Pipeline:
+class Pipeline(Closing):
     """Labels the frames of a source and hands them to sinks, in order, each stage in a thread of its own.
 
     A file waits for the slowest stage: no frame is lost. A live source does not wait: between any two stages the newest
@@ -134,14 +134,6 @@ class Pipeline:
         """End the run: what the sinks have got is finished, other frames are let go; from any thread, and twice."""
         self._decoded.cancel()
         self._labelled.cancel()
-
-    def __enter__(self) -> Pipeline:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _stages(self) -> list[Stage[Any]]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 import fcnrt
 from exports import Export, plain_session
+from fcnrt.backends import cpu as cpu_backend
 from fcnrt.backends import int8_rewrite
 from fcnrt.backends import onnxruntime as onnxruntime_backend
 from fcnrt.backends import openvino as openvino_backend
@@ -244,7 +245,7 @@ def test_a_file_as_exported(
             return segment(frames)
 
     float_labels, found = expected.run(["labels"], {"frames": frames})[0], [labels()]
-    monkeypatch.setattr(backend, "saturates", lambda: not saturates())
+    monkeypatch.setattr(cpu_backend, "saturates", lambda: not saturates())
     found.append(labels())
     with_seven_bits = found[0 if saturates() else 1]
     assert (with_seven_bits == float_labels).mean() >= 0.9 and (found[0] == float_labels).mean() >= 0.9

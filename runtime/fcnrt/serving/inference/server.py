@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
 from typing import Any
 
+from ...contract.closing import Closing
 from ...errors import needs
 from ...segmenter import Segmenter
 from ..hosting import Host
@@ -35,7 +35,7 @@ def inference_application(segmenter: Segmenter, *, name: str, limits: Limits = _
     return Starlette(routes=Service(segmenter, name, limits).routes)
 
 
-class InferenceServer:
+class InferenceServer(Closing):
     """Labels frames for clients of the Open Inference Protocol, and pictures for everybody else; a context manager.
 
     Args:
@@ -83,11 +83,3 @@ class InferenceServer:
         self._host.close()
         self._service.close()
         self._ended.set()
-
-    def __enter__(self) -> InferenceServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import count
-from types import TracebackType
 
+from ...contract.closing import Closing
 from ...contract.types import UInt8Array
 from ...pictures.drawing import Drawing
 from ...video.frames import FrameSource
@@ -18,7 +18,7 @@ CLIENTS = 8
 _STRANGERS = 24  # more connections than clients: for the page's own files, and programs that ask for pictures
 
 
-class LiveServer:
+class LiveServer(Closing):
     """A page that shows streams in any browser, and their frames, labels and figures for programs; a context manager.
 
     Args:
@@ -72,14 +72,6 @@ class LiveServer:
         """Send all clients away; may be called twice."""
         self._host.call(self._bell.close)
         self._host.close()
-
-    def __enter__(self) -> LiveServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ring(self) -> None:
         self._host.call(self._bell.ring)

@@ -7,9 +7,9 @@ import errno
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
+from ...contract.closing import Closing
 from ...contract.files import discard, part_name, put_in_place
 from ...errors import MediaError, first_line
 from ...pictures.inputs import check_suffix
@@ -19,8 +19,6 @@ from .av_encoders import CONTAINERS, create_container
 from .torn_files import playable_frames, read_head
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-Self = TypeVar("Self", bound="FilmFile")
 
 
 class CutShort(MediaError):
@@ -35,7 +33,7 @@ class CutShort(MediaError):
         self.short = f"{path}: {reason}"
 
 
-class FilmFile:
+class FilmFile(Closing):
     """A video file that is being written; a context manager.
 
     `close()` puts the file in its place. Leaving the block does so too, by an exception or Ctrl-C as well: what was
@@ -109,14 +107,6 @@ class FilmFile:
             raise
         finally:
             self._let_go()
-
-    def __enter__(self: Self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _find_audio(self, path: str | Path | None) -> AudioCopy | None:
         if path is None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator
-from types import TracebackType
 
+from ...contract.closing import Closing
 from ...errors import MediaError
-from ..frames import Frame, FrameSource, Self
+from ..frames import Frame, FrameSource
 
 
-class Reader(FrameSource):
+class Reader(Closing, FrameSource):
     """A source that is read frame by frame: `_read` gives the next one, `_release` lets the file or device go.
 
     The decoder must not be freed under a read that is under way in another thread: `close` leaves it to that thread.
@@ -34,14 +34,6 @@ class Reader(FrameSource):
                 self._release()
             finally:
                 self._reading.release()
-
-    def __enter__(self: Self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @abstractmethod
     def _read(self) -> Frame | None:
